@@ -1,0 +1,58 @@
+# `make run` and `make test` set up what they need themselves; a bare `make` lists all commands.
+
+PYTHON ?= python3
+NOTEBOOK := mnist_digits.ipynb
+ENVIRONMENT := .venv/installed
+BIN := .venv/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help run test test-full lab retrain refresh html clean
+
+help:  ## list the commands
+	@echo "Commands:"
+	@sed -n 's/^\([a-z-]*\):.*  ## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-18s %s\n", $$1, $$2}'
+
+run: $(ENVIRONMENT)  ## execute the notebook, write it and an HTML report to build/
+	@mkdir -p build
+	@$(BIN)/papermill --kernel python3 $(NOTEBOOK) build/$(NOTEBOOK)
+	@$(BIN)/jupyter nbconvert --log-level ERROR --to html build/$(NOTEBOOK)
+	@$(BIN)/python -m helpers headline build/$(NOTEBOOK)
+
+test: $(ENVIRONMENT)  ## run the unit tests, then re-execute the notebook and compare its outputs
+	@mode=$$($(BIN)/python -m helpers nbval) \
+		&& $(BIN)/pytest tests -m "not slow" \
+		&& $(BIN)/pytest $(NOTEBOOK) $$mode --nbval-current-env --nbval-cell-timeout=1200
+
+test-full: $(ENVIRONMENT)  ## train from scratch with three seeds, and check what comes out
+	@$(BIN)/pytest tests -m slow --durations=0
+
+lab: $(ENVIRONMENT)  ## open the notebook in JupyterLab
+	@$(BIN)/jupyter lab $(NOTEBOOK)
+
+retrain: $(ENVIRONMENT)  ## train the models in models/ anew (minutes)
+	@$(BIN)/python -m helpers retrain
+
+refresh: $(ENVIRONMENT)  ## execute the notebook and store the outputs in it
+	@mkdir -p build
+	@MNIST_DATA=full $(BIN)/jupyter nbconvert --log-level ERROR --to notebook --execute \
+		--ExecutePreprocessor.record_timing=False --output-dir build --output refreshed $(NOTEBOOK)
+	@mv build/refreshed.ipynb $(NOTEBOOK)
+
+html: $(ENVIRONMENT)  ## make build/mnist_digits.html of the notebook as it is, without executing it
+	@mkdir -p build
+	@$(BIN)/jupyter nbconvert --log-level ERROR --to html --output-dir build $(NOTEBOOK)
+
+clean:  ## remove .venv, build/ and the models trained beside the committed ones
+	@rm -rf .venv build models/local .pytest_cache helpers/__pycache__ tests/__pycache__
+
+$(ENVIRONMENT): requirements.txt
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if (3, 11) <= v < (3, 14) else \
+		"error: Python 3.11 to 3.13 is needed, %s is %d.%d; name another: make PYTHON=python3.12 ..." \
+		% (sys.executable, *v[:2]))'
+	@echo "Setting up .venv: about 3 GB, once."
+	@$(PYTHON) -m venv --clear .venv
+	@$(BIN)/pip install --quiet --constraint requirements.txt uv
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode --requirement requirements.txt \
+		|| { echo "uv could not install the packages; trying pip."; \
+		     $(BIN)/pip install --quiet --requirement requirements.txt; }
+	@touch $@

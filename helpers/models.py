@@ -1,0 +1,126 @@
+"""The networks, and what each is trained with."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import keras
+import numpy as np
+import pandas as pd
+from keras import layers
+
+from helpers.data import normalise
+
+OPTIMIZER = "adam"
+LOSS = "categorical_crossentropy"
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A network that takes part in the comparison.
+
+    Attributes
+    ----------
+    name
+        What it is called, in tables and in the cache.
+    make_layers
+        Makes its layers anew, from the first after the input to the softmax.
+    input_shape
+        Shape of one image as the first layer takes it.
+    pixels
+        Whether it is given pixels from 0 to 1 or as they are, from 0 to 255.
+    """
+
+    name: str
+    make_layers: Callable[[], list[keras.Layer]]
+    input_shape: tuple[int, ...] = (28, 28, 1)
+    pixels: Literal["normalised", "raw"] = "normalised"
+
+    def build(self) -> keras.Sequential:
+        """A new, untrained network, ready for `fit`; its weights follow from Keras's random seed."""
+        network = keras.Sequential(
+            [keras.Input(self.input_shape), *self.make_layers()], name=self.name
+        )
+        network.compile(optimizer=OPTIMIZER, loss=LOSS, metrics=["accuracy"])
+        return network
+
+    def inputs(self, images: np.ndarray) -> np.ndarray:
+        """Images, uint8 of shape (n, 28, 28), as this network takes them: float32, (n, *input_shape)."""
+        pixels = normalise(images) if self.pixels == "normalised" else images.astype(np.float32)
+        return pixels.reshape(len(images), *self.input_shape)
+
+
+def dense_layers() -> list[keras.Layer]:
+    """The article's first network."""
+    return [
+        layers.Dense(512, activation="relu"),
+        layers.Dropout(0.15),
+        layers.Dense(512, activation="relu"),
+        layers.Dropout(0.15),
+        layers.Dense(10, activation="softmax"),
+    ]
+
+
+def conv_layers() -> list[keras.Layer]:
+    """The article's second network. Its first layer has no activation there, so it has none here."""
+    return [
+        layers.Conv2D(32, 3),
+        layers.Conv2D(32, 3, activation="relu"),
+        layers.MaxPooling2D(2),
+        layers.Dropout(0.2),
+        layers.Flatten(),
+        layers.Dense(128, activation="relu"),
+        layers.Dropout(0.2),
+        layers.Dense(10, activation="softmax"),
+    ]
+
+
+DENSE = Candidate("dense", dense_layers, input_shape=(784,), pixels="normalised")
+CONV = Candidate("conv", conv_layers, input_shape=(28, 28, 1), pixels="raw")
+CANDIDATES = (DENSE, CONV)
+
+
+def architecture(network: keras.Sequential) -> list[dict[str, Any]]:
+    """Each layer's class and the settings that make it what it is, fit for JSON.
+
+    Left out are the settings that differ from one build to the next (the name), and
+    those that are not set: newer versions of Keras add such, and mean the same layer.
+    """
+    left_out = ("name", "dtype", "trainable")
+    return [
+        {"layer": type(layer).__name__}
+        | {
+            # an initialiser and the like: its class says enough
+            key: value["class_name"] if isinstance(value, dict) else value
+            for key, value in layer.get_config().items()
+            if value is not None and key not in left_out
+        }
+        for layer in network.layers
+    ]
+
+
+def summary(network: keras.Sequential) -> pd.DataFrame:
+    """A row a layer, in the order of the data's way: class, settings, output shape, parameters."""
+    shown = ("units", "filters", "kernel_size", "pool_size", "activation", "rate")
+    rows = [
+        {
+            "layer": settings["layer"],
+            "settings": ", ".join(
+                f"{key} {_in_words(settings[key])}" for key in shown if key in settings
+            ),
+            "output shape": " x ".join(map(str, layer.output.shape[1:])),
+            "parameters": layer.count_params(),
+        }
+        for layer, settings in zip(network.layers, architecture(network), strict=True)
+    ]
+    total = {"layer": "total", "settings": "", "output shape": "", "parameters": network.count_params()}
+    table = pd.DataFrame([*rows, total], index=[*range(1, len(rows) + 1), ""])
+    table["parameters"] = table["parameters"].map("{:,}".format)
+    return table
+
+
+def _in_words(setting: Any) -> str:
+    """A layer's setting as a reader would write it: 3 x 3, none, relu."""
+    if isinstance(setting, (tuple, list)):
+        return " x ".join(map(str, setting))
+    return "none" if setting == "linear" else str(setting)

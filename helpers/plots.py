@@ -1,0 +1,214 @@
+"""One function a figure: arrays in, Figure out."""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import wraps
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.offsetbox import AnnotationBbox, OffsetImage
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+# Ten colours that stay apart for colour-blind readers too (M. A. Petroff, 2021), one a digit.
+DIGIT_COLORS = mpl.color_sequences["petroff10"]
+STYLE = {
+    "figure.dpi": 120,
+    "figure.facecolor": "white",  # opaque: a transparent figure cannot be read in dark mode
+    "figure.titlesize": 12,
+    "axes.titlesize": 11,
+    "axes.labelsize": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.prop_cycle": mpl.cycler(color=DIGIT_COLORS),
+    "xtick.labelsize": 9,
+    "ytick.labelsize": 9,
+    "font.size": 9,
+    "figure.constrained_layout.use": True,
+}
+WIDTH = 8.0  # inches
+
+
+def _styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
+    """Draw in the project's style, and leave matplotlib's own settings as they were."""
+
+    @wraps(draw)
+    def styled(*args, **kwargs) -> Figure:
+        with mpl.rc_context(STYLE):
+            return draw(*args, **kwargs)
+
+    return styled
+
+
+@_styled
+def digit_grid(images: np.ndarray, captions: Sequence[str], title: str, columns: int = 5) -> Figure:
+    """Images in a grid, each under its caption.
+
+    Parameters
+    ----------
+    images
+        Shape (n, 28, 28), 0 paper and 255 ink.
+    captions
+        A text an image.
+    title
+        What the images have in common.
+    columns
+        How many stand side by side.
+    """
+    rows = -(-len(images) // columns)
+    lines = max((caption.count("\n") + 1 for caption in captions), default=1)
+    size = WIDTH * 0.92 / columns
+    figure = Figure(figsize=(columns * size, rows * (size + 0.16 * lines) + 0.35))
+    figure.suptitle(title)
+    axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axis in axes:
+        axis.set_axis_off()
+    for axis, image, caption in zip(axes, images, captions, strict=False):
+        axis.imshow(image, cmap="gray_r", vmin=0, vmax=255)
+        axis.set_title(caption, fontsize=9)
+    return figure
+
+
+@_styled
+def history_curves(histories: Mapping[str, Mapping[str, Sequence[float]]], title: str) -> Figure:
+    """Training and validation accuracy epoch by epoch, a panel a model, on one scale.
+
+    Parameters
+    ----------
+    histories
+        Of each model, by its name: `accuracy` and `val_accuracy`, a float an epoch.
+    title
+        What the figure shows.
+    """
+    figure = Figure(figsize=(0.5 * WIDTH * max(len(histories), 1.25), 3.4))
+    figure.suptitle(title)
+    panels = figure.subplots(1, len(histories), sharey=True, squeeze=False)[0]
+    for axis, (name, history) in zip(panels, histories.items(), strict=True):
+        epochs = np.arange(1, len(history["accuracy"]) + 1)
+        axis.plot(epochs, history["accuracy"], marker="o", label="training")
+        axis.plot(epochs, history["val_accuracy"], marker="s", label="validation")
+        axis.set(title=name, xlabel="epoch")
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axis.yaxis.set_major_formatter(PercentFormatter(xmax=1, decimals=0))
+        axis.grid(alpha=0.3)
+    panels[0].set_ylabel("accuracy")
+    panels[0].legend(loc="lower right")
+    return figure
+
+
+@_styled
+def label_accuracy(table: pd.DataFrame, title: str) -> Figure:
+    """Accuracy of each digit as a bar, with its interval and its count of images.
+
+    Parameters
+    ----------
+    table
+        As `evaluation.label_accuracy` returns it.
+    title
+        What the figure shows.
+    """
+    figure = Figure(figsize=(WIDTH, 3.6))
+    axis = figure.subplots()
+    axis.bar(table.index, table["accuracy"], color=DIGIT_COLORS[0], alpha=0.55, width=0.7)
+    below, above = table["accuracy"] - table["low"], table["high"] - table["accuracy"]
+    axis.errorbar(
+        table.index, table["accuracy"], yerr=[below, above], fmt="o", color="black", markersize=4, capsize=4
+    )
+    axis.set(title=title, xlabel="digit (number of images)", ylabel="predicted correctly")
+    axis.set_xticks(table.index, [f"{digit}\n({n:,})" for digit, n in table["images"].items()])
+    floor = 90 if table["low"].min() >= 90 else 10 * np.floor(table["low"].min() / 10)
+    axis.set_ylim(floor, 100)
+    axis.yaxis.set_major_formatter(PercentFormatter(decimals=0))
+    axis.grid(axis="y", alpha=0.3)
+    axis.set_axisbelow(True)
+    return figure
+
+
+@_styled
+def confusion_matrices(confusion: np.ndarray, errors: np.ndarray, title: str) -> Figure:
+    """All predictions, and beside them the errors alone, both with counts in the cells.
+
+    Parameters
+    ----------
+    confusion
+        Counts, shape (10, 10): rows true, columns predicted.
+    errors
+        What colours the second panel, as `evaluation.errors_only` returns it: percentages.
+    title
+        What the figure shows.
+    """
+    figure = Figure(figsize=(WIDTH * 1.15, 5.2))
+    figure.suptitle(title)
+    left, right = figure.subplots(1, 2, sharey=True)
+    shares = 100 * confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
+    off_diagonal = confusion - np.diag(np.diag(confusion))
+    _matrix(left, confusion, shares, 100, "Blues", "all predictions")
+    _matrix(right, off_diagonal, errors, max(errors.max(), 0.1), "Reds", "errors alone")
+    left.set_ylabel("true digit")
+    for axis, label in ((left, "% of the digit's images"), (right, "% of the digit's images")):
+        figure.colorbar(axis.images[0], ax=axis, location="bottom", shrink=0.8, label=label)
+    return figure
+
+
+def _matrix(axis, counts: np.ndarray, shades: np.ndarray, darkest: float, cmap: str, title: str) -> None:
+    axis.imshow(shades, cmap=cmap, vmin=0, vmax=darkest)
+    for (row, column), count in np.ndenumerate(counts):
+        if count:
+            dark = shades[row, column] > 0.6 * darkest
+            axis.text(column, row, count, ha="center", va="center", color="white" if dark else "black", fontsize=8)
+    axis.set(title=title, xlabel="predicted digit", xticks=range(10), yticks=range(10))
+    axis.tick_params(length=0)
+    axis.spines[:].set_visible(False)
+
+
+@_styled
+def embedding(
+    points: np.ndarray, labels: np.ndarray, centres: np.ndarray, images: np.ndarray, shown: np.ndarray, title: str
+) -> Figure:
+    """Points coloured by digit, the digit written at its cluster, and a few of the images.
+
+    Parameters
+    ----------
+    points
+        Coordinates, shape (n, 2).
+    labels
+        Digits 0 to 9, shape (n,).
+    centres
+        Where to write each digit, shape (10, 2).
+    images
+        Shape (n, 28, 28), 0 paper and 255 ink.
+    shown
+        Indices of the images to draw.
+    title
+        What the figure shows.
+    """
+    figure = Figure(figsize=(WIDTH, 7))
+    axis = figure.subplots()
+    order = np.random.default_rng(0).permutation(len(points))  # else the last digit hides the others
+    colors = np.array(DIGIT_COLORS)[labels[order]]
+    axis.scatter(*points[order].T, c=colors, s=5, alpha=0.7, linewidths=0)
+    for index in shown:
+        thumbnail = OffsetImage(images[index], zoom=0.75, cmap="gray_r")
+        frame = {"edgecolor": DIGIT_COLORS[labels[index]], "linewidth": 1.5}
+        axis.add_artist(AnnotationBbox(thumbnail, points[index], pad=0.05, bboxprops=frame))
+    extent = np.ptp(points, axis=0)
+    for digit, place in enumerate(_apart(centres / extent, 0.055) * extent):
+        axis.text(
+            *place, str(digit), fontsize=15, fontweight="bold", ha="center", va="center", zorder=5,
+            bbox={"boxstyle": "circle,pad=0.2", "facecolor": "white", "edgecolor": DIGIT_COLORS[digit], "linewidth": 3},
+        )  # fmt: skip
+    axis.set(title=title, xlabel="first coordinate", ylabel="second coordinate", xticks=[], yticks=[])
+    return figure
+
+
+def _apart(places: np.ndarray, distance: float) -> np.ndarray:
+    """Places, shape (n, 2), pushed away from each other until all pairs are `distance` apart."""
+    places = places.copy()
+    for _ in range(200):
+        gaps = places[:, None] - places[None]
+        lengths = np.linalg.norm(gaps, axis=2) + np.eye(len(places))
+        short = np.clip(distance - lengths, 0, None)
+        if not short.any():
+            break
+        places += (gaps / np.maximum(lengths, 1e-9)[..., None] * short[..., None]).sum(axis=1) / 2
+    return places

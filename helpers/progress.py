@@ -1,0 +1,41 @@
+"""A progress bar for a terminal and for a notebook, which leaves nothing behind."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from tqdm import tqdm
+
+
+@contextmanager
+def progress_bar(total: int, description: str, **options) -> Iterator[tqdm]:
+    """Show a progress bar while the block runs, and wipe it off afterwards.
+
+    In a notebook the output of the whole cell is cleared, so that what is stored
+    holds no clock times: a cell prints its result after the bar is gone.
+
+    Parameters
+    ----------
+    total
+        The number of steps; `bar.update(n)` takes n of them.
+    description
+        What is going on, in a word or two.
+    **options
+        Further options of `tqdm.tqdm`, such as `unit`.
+    """
+    in_notebook = "ipykernel" in sys.modules
+    stream = sys.stdout if in_notebook else sys.stderr
+    # A log file is not a screen: there, one line every ten seconds is enough.
+    interval = 0.2 if in_notebook or stream.isatty() else 10
+    bar = tqdm(
+        total=total, desc=description, file=stream, leave=False, mininterval=interval,
+        ncols=100, **options,
+    )  # fmt: skip
+    try:
+        yield bar
+    finally:
+        bar.close()
+        if in_notebook:
+            from IPython.display import clear_output
+
+            clear_output()

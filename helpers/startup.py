@@ -1,0 +1,41 @@
+"""Setting up a process that is going to use TensorFlow."""
+
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+def start_tensorflow() -> None:
+    """Import TensorFlow without its start-up messages, and make it deterministic.
+
+    Called once, before anything else imports TensorFlow. From then on the same
+    seed gives the same weights, to the last bit, on the same hardware and software.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    with _silent_stderr():
+        import tensorflow as tf
+    tf.config.experimental.enable_op_determinism()
+
+
+@contextmanager
+def _silent_stderr() -> Iterator[None]:
+    """Hold back what is written to file descriptor 2; show it only if the block raises.
+
+    TensorFlow 2.21 writes two lines there before it looks at TF_CPP_MIN_LOG_LEVEL,
+    and a Jupyter kernel would store them, with their clock times, in the notebook.
+    """
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            held.seek(0)
+            os.write(kept, held.read())
+            raise
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)

@@ -1,0 +1,237 @@
+"""Train or load: the one place that decides between the two."""
+
+import json
+import math
+import platform
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from tqdm import tqdm
+
+from helpers import cache
+from helpers.data import Digits, one_hot
+from helpers.models import LOSS, OPTIMIZER, Candidate, architecture
+from helpers.progress import progress_bar
+
+MODELS = Path(__file__).parent.parent / "models"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a training depends on besides the network and the data; by default as in the article."""
+
+    seed: int = 12345
+    epochs: int = 5
+    batch_size: int = 64
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """A network with its weights, and how it came by them.
+
+    Attributes
+    ----------
+    candidate
+        The network's definition.
+    network
+        Predicts; a loaded one cannot be trained any further.
+    history
+        `accuracy`, `loss`, `val_accuracy` and `val_loss`, a float an epoch.
+    origin
+        Whether it was loaded or trained, and why, in one line.
+    """
+
+    candidate: Candidate
+    network: keras.Sequential
+    history: cache.History
+    origin: str
+
+    def predict(self, images: np.ndarray) -> np.ndarray:
+        """Probabilities of the ten classes, float32 (n, 10), for uint8 images (n, 28, 28)."""
+        return self.network.predict(self.candidate.inputs(images), batch_size=500, verbose=0)
+
+
+def recipe(candidate: Candidate, settings: Settings) -> dict[str, Any]:
+    """Everything a candidate is trained with, apart from its layers and the data."""
+    return {"pixels": candidate.pixels, "optimizer": OPTIMIZER, "loss": LOSS, **asdict(settings)}
+
+
+def train_or_load(
+    candidate: Candidate, digits: Digits, settings: Settings, models: Path = MODELS
+) -> TrainedModel:
+    """Load the model that this training would give, or train it and store it.
+
+    The models that come with the project stand in ``models/<name>``. Whatever is trained
+    with other settings, other layers or other data goes to ``models/local``, beside what
+    was trained there before: trying something out replaces nothing.
+
+    Parameters
+    ----------
+    candidate
+        The network.
+    digits
+        Trained on the training images; the test images validate each epoch.
+    settings
+        Seed, epochs and batch size.
+    models
+        The cache's folder.
+
+    Returns
+    -------
+    TrainedModel
+        Its `origin` says in one line which of the two was done, and why.
+    """
+    made_from = _made_from(candidate, digits, settings)
+    shipped, local = models / candidate.name, models / "local"
+    own = local / f"{candidate.name}-{cache.fingerprint(made_from)}"
+    folder = shipped if _is_made_from(shipped, made_from) else own
+    try:
+        return _load(candidate, folder, made_from)
+    except cache.NoEntry:
+        others = [shipped, *sorted(local.glob(f"{candidate.name}-????????"))]
+        reason = _nearest_changes(others, made_from)
+    except cache.CacheError as error:
+        reason = str(error)
+        cache.set_aside(folder, to=local)
+    network, history = train(candidate, digits, settings)
+    origin = f"{candidate.name}: trained here ({reason})"
+    try:
+        store(network, history, folder, made_from)
+    except OSError as error:
+        origin += f", but not stored in {folder.name} ({error.strerror})"
+    return TrainedModel(candidate, network, history, origin)
+
+
+def retrain(candidate: Candidate, digits: Digits, settings: Settings, models: Path = MODELS) -> TrainedModel:
+    """Train a model that comes with the project anew, and put it in the place of the old one.
+
+    Raises
+    ------
+    OSError
+        If it cannot be stored; the old one is then still in its place.
+    """
+    network, history = train(candidate, digits, settings)
+    store(network, history, models / candidate.name, _made_from(candidate, digits, settings))
+    return TrainedModel(candidate, network, history, f"{candidate.name}: trained here (asked for)")
+
+
+def train(
+    candidate: Candidate, digits: Digits, settings: Settings
+) -> tuple[keras.Sequential, cache.History]:
+    """Train a candidate from its initial weights, showing a progress bar.
+
+    Each training starts from the seed, so it does not matter what was trained before it.
+
+    Returns
+    -------
+    network, history
+        The history holds `accuracy` and `loss`, averaged over the epoch while the weights
+        changed and dropout was on, and `val_accuracy` and `val_loss`, of all test images
+        after the epoch.
+    """
+    keras.utils.set_random_seed(settings.seed)
+    network = candidate.build()
+    steps = settings.epochs * math.ceil(len(digits.train_labels) / settings.batch_size)
+    with progress_bar(steps, f"training {candidate.name}", unit="step") as bar:
+        fitted = network.fit(
+            candidate.inputs(digits.train_images),
+            one_hot(digits.train_labels),
+            validation_data=(candidate.inputs(digits.test_images), one_hot(digits.test_labels)),
+            epochs=settings.epochs,
+            batch_size=settings.batch_size,
+            verbose=0,
+            callbacks=[_ShowProgress(bar)],
+        )
+    return network, {key: [float(value) for value in fitted.history[key]] for key in sorted(fitted.history)}
+
+
+def store(
+    network: keras.Sequential, history: cache.History, folder: Path, made_from: dict[str, Any]
+) -> None:
+    """Store a trained network as an entry of the cache, with what it was made with."""
+
+    def write_model(path: Path) -> None:
+        # `network.export` would write every weight twice: Keras tracks them in two places.
+        module = tf.Module()
+        module.weights = [weight.value for weight in network.weights]
+        module.serve = tf.function(
+            lambda inputs: network(inputs, training=False),
+            input_signature=[tf.TensorSpec((None, *network.input_shape[1:]), tf.float32)],
+        )
+        tf.saved_model.save(module, str(path))
+
+    made_with = {
+        "TensorFlow": tf.__version__, "Keras": keras.__version__, "NumPy": np.__version__,
+        "Python": platform.python_version(), "processor": processor(),
+    }  # fmt: skip
+    cache.store(folder, write_model, history, made_from, made_with)
+
+
+def processor() -> str:
+    """The processor's model, as far as the system tells."""
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return models[0] if models else platform.processor() or platform.machine()
+
+
+class _ShowProgress(keras.callbacks.Callback):
+    """Advances a progress bar by a step a batch, and shows each epoch's validation accuracy."""
+
+    def __init__(self, bar: tqdm):
+        super().__init__()
+        self.bar = bar
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        self.bar.update()
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        self.bar.set_postfix(epoch=epoch + 1, val_accuracy=f"{(logs or {})['val_accuracy']:.4f}")
+
+
+def _made_from(candidate: Candidate, digits: Digits, settings: Settings) -> dict[str, Any]:
+    """All that decides what comes out of a training, fit for JSON."""
+    description = {
+        "name": candidate.name,
+        **recipe(candidate, settings),
+        "layers": architecture(candidate.build()),
+        "input_shape": candidate.input_shape,
+        "data": digits.digest,
+    }
+    return json.loads(json.dumps(description))  # tuples as lists, as a manifest gives them back
+
+
+def _load(candidate: Candidate, folder: Path, made_from: dict[str, Any]) -> TrainedModel:
+    entry = cache.load(folder, made_from)
+    layer = keras.layers.TFSMLayer(str(entry.saved_model), call_endpoint="serve")
+    network = keras.Sequential([keras.Input(candidate.input_shape), layer], name=candidate.name)
+    with_what = entry.made_with
+    origin = (
+        f"{candidate.name}: loaded from the cache; trained with TensorFlow {with_what['TensorFlow']}, "
+        f"Keras {with_what['Keras']} on {with_what['processor']}"
+    )
+    return TrainedModel(candidate, network, entry.history, origin)
+
+
+def _is_made_from(folder: Path, made_from: dict[str, Any]) -> bool:
+    try:
+        return not cache.changes(folder, made_from)
+    except cache.CacheError:
+        return False
+
+
+def _nearest_changes(folders: list[Path], made_from: dict[str, Any]) -> str:
+    """What has changed since the most similar of these entries, in words; or that there is none."""
+    changed = []
+    for folder in folders:
+        try:
+            changed.append(cache.changes(folder, made_from))
+        except cache.NoEntry:
+            continue
+        except cache.CacheError as error:
+            changed.append([str(error)])
+    return ", ".join(min(changed, key=len)) if changed else "no cached model"
