@@ -1,5 +1,6 @@
 """What a run found, in a form for the notebook's first screen and for a terminal."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import pandas as pd
@@ -27,14 +28,14 @@ PENDING = Headline(("The last cell fills this in.",))
 
 
 def headline(
-    notice: str, accuracies: pd.DataFrame, best: str, correct: int, images: int, pairs: pd.DataFrame
+    notices: Sequence[str], accuracies: pd.DataFrame, best: str, correct: int, images: int, pairs: pd.DataFrame
 ) -> Headline:
     """Sum a run up.
 
     Parameters
     ----------
-    notice
-        What a reader must know about the data first; may be empty.
+    notices
+        What a reader must know about the run first.
     accuracies
         As `evaluation.final_accuracies` returns it, with or without the article's columns.
     best
@@ -54,7 +55,7 @@ def headline(
         f"(95 % interval {100 * low:.2f} to {100 * high:.2f} %); the pair it confuses most is "
         f"{pairs.index[0]}, with {worst['errors']:.0f} of its {images - correct:,} errors.",
     )
-    return Headline((notice, *sentences) if notice else sentences, _table(accuracies, images))
+    return Headline((*notices, *sentences), _table(accuracies, images))
 
 
 def _table(accuracies: pd.DataFrame, images: int) -> pd.DataFrame:

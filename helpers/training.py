@@ -28,6 +28,19 @@ class Settings:
     epochs: int = 5
     batch_size: int = 64
 
+    @property
+    def notice(self) -> str:
+        """What a reader must know first about a run with other settings; empty for the default ones."""
+        changed = [
+            f"{key} {value} instead of {default}"
+            for (key, value), default in zip(asdict(self).items(), asdict(Settings()).values(), strict=True)
+            if value != default
+        ]
+        return "" if not changed else (
+            f"This run used other settings than the article: {', '.join(changed)}. The numbers in the "
+            "text between the cells are those of the article's settings, not of this run."
+        )
+
 
 @dataclass(frozen=True)
 class TrainedModel:
