@@ -32,11 +32,12 @@ lab: $(ENVIRONMENT)  ## open the notebook in JupyterLab
 retrain: $(ENVIRONMENT)  ## train the models in models/ anew (minutes)
 	@$(BIN)/python -m helpers retrain
 
-refresh: $(ENVIRONMENT)  ## execute the notebook and store the outputs in it
+refresh: $(ENVIRONMENT)  ## execute the notebook and store the outputs in it, and README's figure
 	@mkdir -p build
 	@MNIST_DATA=full $(BIN)/jupyter nbconvert --log-level ERROR --to notebook --execute \
 		--ExecutePreprocessor.record_timing=False --output-dir build --output refreshed $(NOTEBOOK)
 	@mv build/refreshed.ipynb $(NOTEBOOK)
+	@$(BIN)/python -m helpers figure $(NOTEBOOK) figures/embedding.png
 
 html: $(ENVIRONMENT)  ## make build/mnist_digits.html of the notebook as it is, without executing it
 	@mkdir -p build

@@ -1,5 +1,6 @@
 """The commands behind the Makefile: ``python -m helpers COMMAND``."""
 
+import base64
 import json
 import sys
 from pathlib import Path
@@ -52,8 +53,20 @@ def headline(path: str) -> None:
     print(f"\n{text}\n\nNotebook: {notebook}\nReport:   {notebook.with_suffix('.html')}")
 
 
+def figure(notebook: str, picture: str) -> None:
+    """Write a notebook's last figure, the map of the digits, to a file for README."""
+    cells = json.loads(Path(notebook).read_text(encoding="utf-8"))["cells"]
+    figures = [
+        output["data"]["image/png"]
+        for cell in cells
+        for output in cell.get("outputs", [])
+        if "image/png" in output.get("data", {})
+    ]
+    Path(picture).write_bytes(base64.b64decode(figures[-1]))
+
+
 if __name__ == "__main__":
-    commands = {"nbval": nbval, "retrain": retrain, "headline": headline}
+    commands = {"nbval": nbval, "retrain": retrain, "headline": headline, "figure": figure}
     command, *arguments = sys.argv[1:] or ["?"]
     if command not in commands:
         sys.exit(f"usage: python -m helpers {{{','.join(commands)}}}")

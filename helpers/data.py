@@ -146,18 +146,18 @@ def first_of_each(labels: np.ndarray) -> np.ndarray:
 def _digits(arrays: Arrays, expected_md5: Mapping[str, str], origin: str) -> Digits:
     """The arrays as `Digits`, or a DataError that says how they differ from what is expected."""
     remedy = "Replace it by an intact mnist.npz (or unset MNIST_NPZ to have one downloaded)."
+    if missing := [name for name in expected_md5 if name not in arrays]:
+        raise DataError(
+            f"{origin}: expected the arrays {', '.join(expected_md5)}, found no {', no '.join(missing)}. {remedy}"
+        )
     whole = hashlib.sha256()
     for name, expected in expected_md5.items():
-        if name not in arrays:
-            found = ", ".join(sorted(arrays)) or "none"
+        array = np.asarray(arrays[name])
+        row = (28, 28) if name.startswith("x") else ()
+        if array.dtype != np.uint8 or array.ndim == 0 or array.shape[1:] != row:
+            shape = "(n, 28, 28)" if row else "(n,)"
             raise DataError(
-                f"{origin}: expected the arrays {', '.join(expected_md5)}, found {found}. {remedy}"
-            )
-        array = arrays[name]
-        images = name.startswith("x")
-        if array.dtype != np.uint8 or array.shape != (len(array),) + (28, 28) * images:
-            raise DataError(
-                f"{origin}: expected {name} as uint8 of shape {'(n, 28, 28)' if images else '(n,)'}, "
+                f"{origin}: expected {name} as uint8 of shape {shape}, "
                 f"found {array.dtype} of shape {array.shape}. {remedy}"
             )
         content = _idx_header(array) + array.tobytes()

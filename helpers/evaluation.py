@@ -40,23 +40,31 @@ def epoch_accuracies(history: Mapping[str, Sequence[float]]) -> pd.DataFrame:
     return 100 * pd.DataFrame(accuracies, index=epochs)
 
 
-def final_accuracies(histories: Mapping[str, Mapping[str, Sequence[float]]]) -> pd.DataFrame:
+def final_accuracies(histories: Mapping[str, Mapping[str, Sequence[float]]], images: int) -> pd.DataFrame:
     """Accuracies after the last epoch, and the sum by which the article chooses.
 
     Parameters
     ----------
     histories
         Of each model, by its name: `accuracy` and `val_accuracy`, a share an epoch.
+    images
+        How many images the validation accuracy is the share of.
 
     Returns
     -------
     DataFrame
-        A row a model; the columns `training`, `validation` and `sum`, in percent.
+        A row a model; the columns `training`, `validation`, `low` and `high` (the Wilson
+        95 % interval of the validation accuracy) and `sum`, in percent.
     """
-    last = {name: epoch_accuracies(history).iloc[-1] for name, history in histories.items()}
-    table = pd.DataFrame(last).T
-    table.index.name = "model"
-    return table.assign(sum=table["training"] + table["validation"])
+    rows = {}
+    for name, history in histories.items():
+        training, validation = epoch_accuracies(history).iloc[-1]
+        low, high = wilson_interval(round(validation / 100 * images), images)
+        rows[name] = {
+            "training": training, "validation": validation, "low": 100 * low, "high": 100 * high,
+            "sum": training + validation,
+        }  # fmt: skip
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("model")
 
 
 def label_accuracy(true_labels: np.ndarray, predicted_labels: np.ndarray) -> pd.DataFrame:

@@ -23,7 +23,7 @@ def progress_bar(total: int, description: str, **options) -> Iterator[tqdm]:
     **options
         Further options of `tqdm.tqdm`, such as `unit`.
     """
-    in_notebook = "ipykernel" in sys.modules
+    in_notebook = _runs_in_a_kernel()
     stream = sys.stdout if in_notebook else sys.stderr
     # A log file is not a screen: there, one line every ten seconds is enough.
     interval = 0.2 if in_notebook or stream.isatty() else 10
@@ -39,3 +39,8 @@ def progress_bar(total: int, description: str, **options) -> Iterator[tqdm]:
             from IPython.display import clear_output
 
             clear_output()
+
+
+def _runs_in_a_kernel() -> bool:
+    ipython = sys.modules.get("IPython")
+    return ipython is not None and hasattr(ipython.get_ipython(), "kernel")

@@ -55,13 +55,4 @@ def headline(
         f"(95 % interval {100 * low:.2f} to {100 * high:.2f} %); the pair it confuses most is "
         f"{pairs.index[0]}, with {worst['errors']:.0f} of its {images - correct:,} errors.",
     )
-    return Headline((*notices, *sentences), _table(accuracies, images))
-
-
-def _table(accuracies: pd.DataFrame, images: int) -> pd.DataFrame:
-    """Accuracies in percent with two decimals, the validation accuracy with its interval."""
-    shares = accuracies["validation"] / 100
-    intervals = [wilson_interval(round(share * images), images) for share in shares]
-    table = accuracies.map("{:.2f}".format)
-    table.insert(2, "95 % interval", [f"{100 * low:.2f} to {100 * high:.2f}" for low, high in intervals])
-    return table
+    return Headline((*notices, *sentences), accuracies.map("{:.2f}".format))

@@ -177,11 +177,15 @@ def store(
         )
         tf.saved_model.save(module, str(path))
 
-    made_with = {
+    cache.store(folder, write_model, history, made_from, made_with())
+
+
+def made_with() -> dict[str, str]:
+    """Versions and processor, which decide the last digits of a training."""
+    return {
         "TensorFlow": tf.__version__, "Keras": keras.__version__, "NumPy": np.__version__,
         "Python": platform.python_version(), "processor": processor(),
     }  # fmt: skip
-    cache.store(folder, write_model, history, made_from, made_with)
 
 
 def processor() -> str:

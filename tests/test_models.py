@@ -1,0 +1,54 @@
+import numpy as np
+import pytest
+
+from helpers.startup import start_tensorflow
+
+start_tensorflow()
+from helpers import models  # noqa: E402  TensorFlow must be started first
+
+
+def test_parameters_are_the_articles():
+    assert models.DENSE.build().count_params() == 669_706
+    assert models.CONV.build().count_params() == 600_810
+
+
+def test_layers_are_the_articles():
+    dense = models.summary(models.DENSE.build())
+    assert dense["settings"].tolist()[:-1] == [
+        "units 512, activation relu", "rate 0.15", "units 512, activation relu", "rate 0.15",
+        "units 10, activation softmax",
+    ]  # fmt: skip
+    assert dense["parameters"].tolist() == ["401,920", "0", "262,656", "0", "5,130", "669,706"]
+    conv = models.summary(models.CONV.build())
+    assert conv["layer"].tolist() == [
+        "Conv2D", "Conv2D", "MaxPooling2D", "Dropout", "Flatten", "Dense", "Dropout", "Dense", "total",
+    ]  # fmt: skip
+    assert conv["settings"].tolist()[:4] == [
+        "filters 32, kernel_size 3 x 3, activation none", "filters 32, kernel_size 3 x 3, activation relu",
+        "pool_size 2 x 2", "rate 0.2",
+    ]  # fmt: skip
+    assert conv["output shape"].tolist()[:5] == ["26 x 26 x 32", "24 x 24 x 32", "12 x 12 x 32", "12 x 12 x 32", "4608"]
+
+
+def test_compiled_as_in_the_article():
+    network = models.DENSE.build()
+    assert type(network.optimizer).__name__ == "Adam" and network.loss == "categorical_crossentropy"
+    assert float(network.optimizer.learning_rate) == pytest.approx(0.001)  # Keras's default, as in the article
+
+
+def test_inputs():
+    images = np.full((2, 28, 28), 255, dtype=np.uint8)
+    dense, conv = models.DENSE.inputs(images), models.CONV.inputs(images)
+    assert dense.shape == (2, 784) and dense.dtype == np.float32 and dense.max() == 1
+    assert conv.shape == (2, 28, 28, 1) and conv.dtype == np.float32 and conv.max() == 255
+
+
+def test_architecture_tells_networks_apart_but_not_builds():
+    assert models.architecture(models.DENSE.build()) == models.architecture(models.DENSE.build())
+    narrower = models.Candidate("dense", lambda: models.dense_layers()[2:], (784,))
+    assert models.architecture(models.DENSE.build()) != models.architecture(narrower.build())
+
+
+@pytest.mark.parametrize("setting", ["units", "activation", "use_bias", "kernel_initializer"])
+def test_architecture_holds_what_makes_a_layer(setting):
+    assert setting in models.architecture(models.DENSE.build())[0]

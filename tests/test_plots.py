@@ -1,0 +1,105 @@
+import io
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from helpers import article, evaluation, plots
+
+HISTORY = {"accuracy": [0.9, 0.95], "val_accuracy": [0.94, 0.96]}
+
+
+def texts(figure: Figure) -> list[str]:
+    return [text.get_text() for text in figure.findobj(mpl.text.Text) if text.get_text()]
+
+
+def drawn(figure: Figure) -> Figure:
+    """The figure, once it has been through the renderer; its corner must be opaque white."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="rgba")
+    assert buffer.getvalue()[:4] == b"\xff\xff\xff\xff"
+    return figure
+
+
+def test_digit_grid():
+    images = np.zeros((10, 28, 28), dtype=np.uint8)
+    images[3, 5, 7] = 255
+    figure = drawn(plots.digit_grid(images, [f"digit {n}" for n in range(10)], "Samples"))
+    assert {"Samples", *(f"digit {n}" for n in range(10))} <= set(texts(figure))
+    assert np.array_equal(figure.axes[3].images[0].get_array(), images[3])
+    assert not any(axis.axison for axis in figure.axes)
+
+
+def test_captions_of_a_digit_grid_do_not_touch():
+    figure = plots.digit_grid(
+        np.zeros((10, 28, 28)), ["true 4, predicted 9\nprobability 0.87"] * 10, "Incorrect predictions"
+    )
+    figure.draw_without_rendering()
+    boxes = [axis.title.get_window_extent() for axis in figure.axes]
+    assert not any(a.overlaps(b) for a, b in zip(boxes, boxes[1:], strict=False))
+
+
+def test_history_curves_share_their_axis():
+    figure = drawn(plots.history_curves({"one": HISTORY, "other": {**HISTORY, "accuracy": [0.5, 0.6]}}, "Curves"))
+    left, right = figure.axes
+    assert left.get_ylim() == right.get_ylim() and left.get_ylim()[0] < 0.5
+    assert [line.get_label() for line in left.lines] == ["training", "validation"]
+    assert left.lines[1].get_ydata().tolist() == [0.94, 0.96]
+    assert {"Curves", "one", "other", "epoch", "accuracy", "training", "validation"} <= set(texts(figure))
+
+
+@pytest.fixture
+def table():
+    true, predicted = (np.repeat(axis.ravel(), article.CONFUSION.ravel()) for axis in np.indices((10, 10)))
+    return evaluation.label_accuracy(true, predicted)
+
+
+def test_label_accuracy(table):
+    figure = drawn(plots.label_accuracy(table, "Accuracy"))
+    (axis,) = figure.axes
+    assert [bar.get_height() for bar in axis.patches] == pytest.approx(table["accuracy"].tolist())
+    assert axis.get_ylim() == (90, 100)
+    assert "1\n(1,135)" in texts(figure)
+
+
+def test_label_accuracy_shows_low_accuracies_too(table):
+    figure = plots.label_accuracy(table.assign(accuracy=table["accuracy"] - 40, low=table["low"] - 40), "Accuracy")
+    assert figure.axes[0].get_ylim() == (50, 100)
+
+
+def test_confusion_matrices():
+    figure = drawn(plots.confusion_matrices(article.CONFUSION, evaluation.errors_only(article.CONFUSION), "Confusion"))
+    left, right = figure.axes[:2]
+    cells = {(text.get_position(), text.get_text()) for text in left.texts}
+    assert ((1, 1), "1121") in cells and ((4, 9), "15") in cells
+    assert {text.get_text() for text in right.texts}.isdisjoint({"1121", "973"})
+    assert ((4, 9), "15") in {(text.get_position(), text.get_text()) for text in right.texts}
+    assert left.get_ylabel() == "true digit" and right.get_xlabel() == "predicted digit"
+
+
+def test_embedding():
+    rng = np.random.default_rng(0)
+    labels = np.arange(100) % 10
+    points = np.stack([labels // 5, labels % 5], axis=1) + rng.normal(scale=0.1, size=(100, 2))
+    centres = np.stack([points[labels == digit].mean(axis=0) for digit in range(10)])
+    images = np.zeros((100, 28, 28), dtype=np.uint8)
+    figure = drawn(plots.embedding(points, labels, centres, images, np.array([3, 4]), "Map"))
+    (axis,) = figure.axes
+    assert {text.get_text() for text in axis.texts} == set("0123456789")
+    colors = {tuple(color) for color in axis.collections[0].get_facecolors()}
+    assert len(axis.collections[0].get_offsets()) == 100 and len(colors) == 10
+    assert len([artist for artist in axis.artists if artist.xy in points[[3, 4]]]) == 2
+
+
+def test_digits_at_one_place_are_pushed_apart():
+    places = np.zeros((10, 2)) + np.linspace(0, 0.01, 10)[:, None]
+    apart = plots._apart(places, 0.05)
+    distances = np.linalg.norm(apart[:, None] - apart[None], axis=2) + np.eye(10)
+    assert distances.min() > 0.045
+
+
+def test_style_is_not_left_behind():
+    before = dict(mpl.rcParams)
+    plots.history_curves({"one": HISTORY}, "Curves")
+    assert dict(mpl.rcParams) == before
