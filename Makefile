@@ -14,7 +14,7 @@ help:  ## list the commands
 
 run: $(ENVIRONMENT)  ## execute the notebook, write it and an HTML report to build/
 	@mkdir -p build
-	@$(BIN)/papermill --kernel python3 $(NOTEBOOK) build/$(NOTEBOOK)
+	@$(BIN)/papermill --kernel python3 $(PARAMETERS) $(NOTEBOOK) build/$(NOTEBOOK)
 	@$(BIN)/jupyter nbconvert --log-level ERROR --to html build/$(NOTEBOOK)
 	@$(BIN)/python -m helpers headline build/$(NOTEBOOK)
 

@@ -3,6 +3,9 @@
 Source: M. Pewsey, "MNIST handwritten digit classification", 28 September 2021.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
@@ -32,11 +35,11 @@ CONFUSION = np.array(
 
 
 def is_comparable(is_full: bool, epochs: int, batch_size: int) -> bool:
-    """Whether a run may stand beside the article: the complete data, trained as long and as there."""
+    """Whether a run may stand beside the article: on the complete data, in as many epochs, with batches as large."""
     return is_full and (epochs, batch_size) == (EPOCHS, BATCH_SIZE)
 
 
-def beside(ours: pd.DataFrame, comparable: bool, **published: object) -> pd.DataFrame:
+def beside(ours: pd.DataFrame, comparable: bool, published: Mapping[str, Any]) -> pd.DataFrame:
     """Our table with the article's figures in further columns, or as it is if they do not compare.
 
     Parameters
@@ -45,8 +48,8 @@ def beside(ours: pd.DataFrame, comparable: bool, **published: object) -> pd.Data
         Indexed as the published figures are: by model or by digit.
     comparable
         As `is_comparable` says.
-    **published
-        Columns to add, each named after the column of `ours` it stands beside.
+    published
+        Columns to add, by the name of the column of `ours` that each belongs to.
     """
     if not comparable:
         return ours
@@ -69,18 +72,19 @@ def in_short(best: str, label_accuracy: pd.DataFrame, pairs: pd.DataFrame, compa
         As `is_comparable` says; if not, our column stands alone.
     """
 
-    def column(best: str, accuracy: pd.Series, pairs: pd.DataFrame, correct: int) -> dict[str, str]:
+    def column(best: str, accuracy: pd.Series, pairs: pd.DataFrame) -> dict[str, str]:
         worst, top = accuracy.idxmin(), accuracy.idxmax()
+        misread = pairs["errors"].sum()
         return {
             "better network": best,
-            "test images read correctly": f"{correct:,}",
+            "test images misread": f"{misread:,}",
             "digit read best": f"{top} ({accuracy[top]:.2f} %)",
             "digit read worst": f"{worst} ({accuracy[worst]:.2f} %)",
             "pairs confused most": ", ".join(f"{pair} ({n})" for pair, n in pairs["errors"].head(3).items()),
         }
 
-    here = column(best, label_accuracy["accuracy"], pairs, label_accuracy["correct"].sum())
+    here = column(best, label_accuracy["accuracy %"], pairs)
     if not comparable:
         return pd.DataFrame({"here": here})
-    there = column(BEST, pd.Series(LABEL_ACCURACY), confused_pairs(CONFUSION), int(np.trace(CONFUSION)))
+    there = column(BEST, pd.Series(LABEL_ACCURACY), confused_pairs(CONFUSION))
     return pd.DataFrame({"article": there, "here": here})

@@ -96,6 +96,10 @@ def store(
         if folder.exists():
             folder.rename(replaced)
         temporary.rename(folder)
+    except BaseException:
+        if replaced.exists() and not folder.exists():
+            replaced.rename(folder)
+        raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
         shutil.rmtree(replaced, ignore_errors=True)
@@ -197,7 +201,7 @@ def read_history(path: Path) -> History:
 
 
 # All that pickle, in any protocol from 2 on, needs for dicts, lists, strings and floats.
-# Each takes no more memory than the bytes it stands for, so the cap on the file caps all.
+# None takes more than a fixed multiple of its bytes in memory, so the cap on the file caps all.
 _HISTORY_OPCODES = frozenset(
     "PROTO FRAME STOP MARK EMPTY_DICT EMPTY_LIST APPEND APPENDS SETITEM SETITEMS BINFLOAT "
     "SHORT_BINUNICODE BINUNICODE MEMOIZE BINPUT BINGET".split()

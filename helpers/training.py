@@ -22,11 +22,23 @@ MODELS = Path(__file__).parent.parent / "models"
 
 @dataclass(frozen=True)
 class Settings:
-    """What a training depends on besides the network and the data; by default as in the article."""
+    """What a training depends on besides the network and the data; by default as in the article.
+
+    Raises
+    ------
+    ValueError
+        If any of them is no whole number, or out of range.
+    """
 
     seed: int = 12345
     epochs: int = 5
     batch_size: int = 64
+
+    def __post_init__(self) -> None:
+        for name, least in (("seed", 0), ("epochs", 1), ("batch_size", 1)):
+            value = getattr(self, name)
+            if type(value) is not int or not least <= value < 2**32:
+                raise ValueError(f"{name}: expected a whole number from {least} to {2**32 - 1}, found {value!r}")
 
     @property
     def notice(self) -> str:
@@ -114,8 +126,8 @@ def train_or_load(
     origin = f"{candidate.name}: trained here ({reason})"
     try:
         store(network, history, folder, made_from)
-    except OSError as error:
-        origin += f", but not stored in {folder.name} ({error.strerror})"
+    except (OSError, tf.errors.OpError) as error:
+        origin += f", but not stored in {folder.name} ({error})"
     return TrainedModel(candidate, network, history, origin)
 
 

@@ -61,6 +61,21 @@ def test_an_entry_that_cannot_be_written_leaves_the_old_one(entry):
     assert [path.name for path in entry.parent.iterdir()] == ["dense"]
 
 
+def test_an_entry_that_cannot_be_put_in_place_leaves_the_old_one(entry, monkeypatch):
+    rename = cache.Path.rename
+
+    def fail(path, target):
+        if target == entry and not path.name.endswith("-replaced"):
+            raise OSError("read-only")
+        return rename(path, target)
+
+    monkeypatch.setattr(cache.Path, "rename", fail)
+    with pytest.raises(OSError, match="read-only"):
+        cache.store(entry, write_model, {"loss": [1.0]}, MADE_FROM, MADE_WITH)
+    assert cache.load(entry, MADE_FROM).history == HISTORY
+    assert [path.name for path in entry.parent.iterdir()] == ["dense"]
+
+
 # --- not the entry that is wanted
 
 
@@ -141,10 +156,6 @@ def test_setting_aside_keeps_what_was_there(entry, tmp_path):
 
 
 # --- histories
-
-
-class Executed(Exception):
-    pass
 
 
 class Stranger:

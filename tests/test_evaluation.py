@@ -26,34 +26,34 @@ def test_wilson_interval_narrows_with_less_confidence():
 def test_epoch_accuracies_in_percent():
     table = evaluation.epoch_accuracies(DENSE)
     assert table.index.tolist() == [1, 2]
-    assert table["training"].tolist() == pytest.approx([95, 98.5])
-    assert table["validation"].tolist() == pytest.approx([97, 98.01])
+    assert table["training %"].tolist() == pytest.approx([95, 98.5])
+    assert table["validation %"].tolist() == pytest.approx([97, 98.01])
 
 
 def test_article_selection_rule_on_the_article():
     """0.985 + 0.9801 is more than 0.9783 + 0.9816: the article's choice."""
     table = evaluation.final_accuracies({"dense": DENSE, "conv": CONV}, images=10_000)
-    assert table["sum"].tolist() == pytest.approx([196.51, 195.99])
-    assert table["sum"].idxmax() == article.BEST
-    assert table["validation"].idxmax() == "conv"
+    assert table["sum %"].tolist() == pytest.approx([196.51, 195.99])
+    assert table["sum %"].idxmax() == article.BEST
+    assert table["validation %"].idxmax() == "conv"
     low, high = evaluation.wilson_interval(9_816, 10_000)
-    assert table.loc["conv", ["low", "high"]].tolist() == pytest.approx([100 * low, 100 * high])
+    assert table.loc["conv", ["low %", "high %"]].tolist() == pytest.approx([100 * low, 100 * high])
 
 
 def test_label_accuracy_of_the_article():
     """Its confusion matrix gives its ten percentages."""
     true, predicted = (np.repeat(axis.ravel(), article.CONFUSION.ravel()) for axis in np.indices((10, 10)))
     table = evaluation.label_accuracy(true, predicted)
-    assert table["accuracy"].round(2).tolist() == article.LABEL_ACCURACY.tolist()
+    assert table["accuracy %"].round(2).tolist() == article.LABEL_ACCURACY.tolist()
     assert table["correct"].sum() == 9_801 and table["images"].sum() == 10_000
-    assert (table["low"] < table["accuracy"]).all() and (table["accuracy"] < table["high"]).all()
+    assert (table["low %"] < table["accuracy %"]).all() and (table["accuracy %"] < table["high %"]).all()
 
 
 def test_label_accuracy_by_hand():
     table = evaluation.label_accuracy(np.array([0, 0, 0, 0, 9]), np.array([0, 0, 0, 1, 0]))
-    assert table.loc[0, ["images", "correct", "accuracy"]].tolist() == [4, 3, 75]
-    assert table.loc[9, ["images", "correct", "accuracy"]].tolist() == [1, 0, 0]
-    assert table.loc[5, ["images", "correct"]].tolist() == [0, 0] and np.isnan(table.loc[5, "accuracy"])
+    assert table.loc[0, ["images", "correct", "accuracy %"]].tolist() == [4, 3, 75]
+    assert table.loc[9, ["images", "correct", "accuracy %"]].tolist() == [1, 0, 0]
+    assert table.loc[5, ["images", "correct"]].tolist() == [0, 0] and np.isnan(table.loc[5, "accuracy %"])
 
 
 def test_errors_only():
@@ -75,4 +75,4 @@ def test_confused_pairs_of_the_article():
 
 def test_confused_pairs_without_errors():
     pairs = evaluation.confused_pairs(np.diag(np.arange(10)))
-    assert isinstance(pairs, pd.DataFrame) and not pairs["share"].any()
+    assert isinstance(pairs, pd.DataFrame) and not pairs["share %"].any()

@@ -151,7 +151,7 @@ def test_selection():
 
 def test_predictions_accuracy_confusion_and_embedding():
     assert section(6).count("FIGURE") == 2
-    assert section(7).count("FIGURE") == 1 and {"images", "correct", "low", "high"} <= set(section(7).split())
+    assert section(7).count("FIGURE") == 1 and {"images", "correct", "accuracy", "low", "high"} <= set(section(7).split())
     assert section(8).count("FIGURE") == 1
     assert section(9).count("FIGURE") == 1
 

@@ -58,13 +58,13 @@ def table():
 def test_label_accuracy(table):
     figure = drawn(plots.label_accuracy(table, "Accuracy"))
     (axis,) = figure.axes
-    assert [bar.get_height() for bar in axis.patches] == pytest.approx(table["accuracy"].tolist())
+    assert [bar.get_height() for bar in axis.patches] == pytest.approx(table["accuracy %"].tolist())
     assert axis.get_ylim() == (90, 100)
     assert "1\n(1,135)" in texts(figure)
 
 
 def test_label_accuracy_shows_low_accuracies_too(table):
-    figure = plots.label_accuracy(table.assign(accuracy=table["accuracy"] - 40, low=table["low"] - 40), "Accuracy")
+    figure = plots.label_accuracy(table.assign(**{"accuracy %": table["accuracy %"] - 40, "low %": table["low %"] - 40}), "Accuracy")
     assert figure.axes[0].get_ylim() == (50, 100)
 
 
@@ -75,7 +75,7 @@ def test_confusion_matrices():
     assert ((1, 1), "1121") in cells and ((4, 9), "15") in cells
     assert {text.get_text() for text in right.texts}.isdisjoint({"1121", "973"})
     assert ((4, 9), "15") in {(text.get_position(), text.get_text()) for text in right.texts}
-    assert left.get_ylabel() == "true digit" and right.get_xlabel() == "predicted digit"
+    assert left.get_ylabel() == right.get_ylabel() == "true digit" and right.get_xlabel() == "predicted digit"
 
 
 def test_embedding():

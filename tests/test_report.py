@@ -7,7 +7,7 @@ from helpers import __main__ as commands
 from helpers import evaluation, report
 
 ACCURACIES = pd.DataFrame(
-    {"training": [98.5, 97.83], "validation": [98.01, 98.16], "low": [97.72, 97.88], "sum": [196.51, 195.99]},
+    {"training %": [98.5, 97.83], "validation %": [98.01, 98.16], "low %": [97.72, 97.88], "sum %": [196.51, 195.99]},
     index=["dense", "conv"],
 )
 PAIRS = pd.DataFrame({"errors": [24, 18]}, index=["4/9", "2/7"])

@@ -219,3 +219,10 @@ def test_committed_models_are_small():
 def test_settings_of_the_article_need_no_notice():
     assert Settings() == Settings(seed=12345, epochs=5, batch_size=64) and Settings().notice == ""
     assert "epochs 3 instead of 5, batch_size 32 instead of 64" in Settings(epochs=3, batch_size=32).notice
+
+
+@pytest.mark.parametrize("wrong", [{"seed": -1}, {"epochs": 0}, {"batch_size": 0}, {"epochs": 2.5}, {"seed": "1"}])
+def test_wrong_settings_are_named(wrong):
+    ((name, value),) = wrong.items()
+    with pytest.raises(ValueError, match=f"{name}: expected a whole number from . to 4294967295, found {value!r}"):
+        Settings(**wrong)
