@@ -1,6 +1,7 @@
 import json
 import os
 import pickle
+import tracemalloc
 
 import pytest
 
@@ -204,6 +205,18 @@ def test_bytes_that_are_no_history(tmp_path, content):
     path.write_bytes(content)
     with pytest.raises(cache.CacheError):
         cache.read_history(path)
+
+
+def test_short_pickle_takes_little_memory(tmp_path):
+    """Ten bytes that have an ordinary unpickler make room for 268 million objects."""
+    path = tmp_path / "history.pickle"
+    path.write_bytes(b"\x80\x04}r\xff\xff\xff\x0f.")
+    tracemalloc.start()
+    with pytest.raises(cache.CacheError, match="LONG_BINPUT"):
+        cache.read_history(path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1_000_000
 
 
 def test_large_file_is_not_read(tmp_path):
