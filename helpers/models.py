@@ -7,12 +7,41 @@ from typing import Any, Literal
 import keras
 import numpy as np
 import pandas as pd
+import tensorflow as tf
 from keras import layers
 
 from helpers.data import normalise
 
 OPTIMIZER = "adam"
 LOSS = "categorical_crossentropy"
+STEPS_PER_CALL = 134  # training steps between two returns to Python: a seventh of an epoch in batches of 64
+
+
+class FusedAdam(keras.optimizers.Adam):
+    """Keras's Adam with each variable's update as one TensorFlow operation instead of a dozen.
+
+    The arithmetic is the same (D. P. Kingma, J. Ba, "Adam: a method for stochastic
+    optimization", 2015, the formulation before section 2.1); results differ in the last bits.
+    """
+
+    def update_step(
+        self, gradient: tf.Tensor, variable: tf.Variable, learning_rate: tf.Tensor
+    ) -> None:
+        """Update one variable and its two moments in place."""
+        index = self._get_variable_index(variable)
+        step = tf.cast(self.iterations.value + 1, tf.float32)
+        tf.raw_ops.ResourceApplyAdam(
+            var=variable.handle,
+            m=self._momentums[index].value.handle,
+            v=self._velocities[index].value.handle,
+            beta1_power=self.beta_1**step,
+            beta2_power=self.beta_2**step,
+            lr=learning_rate,
+            beta1=self.beta_1,
+            beta2=self.beta_2,
+            epsilon=self.epsilon,
+            grad=gradient,
+        )
 
 
 @dataclass(frozen=True)
@@ -41,7 +70,9 @@ class Candidate:
         network = keras.Sequential(
             [keras.Input(self.input_shape), *self.make_layers()], name=self.name
         )
-        network.compile(optimizer=OPTIMIZER, loss=LOSS, metrics=["accuracy"])
+        network.compile(
+            optimizer=FusedAdam(), loss=LOSS, metrics=["accuracy"], steps_per_execution=STEPS_PER_CALL
+        )
         return network
 
     def inputs(self, images: np.ndarray) -> np.ndarray:

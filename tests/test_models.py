@@ -4,7 +4,10 @@ import pytest
 from helpers.startup import start_tensorflow
 
 start_tensorflow()
-from helpers import models  # noqa: E402  TensorFlow must be started first
+import keras  # noqa: E402  TensorFlow must be started first
+import tensorflow as tf  # noqa: E402
+
+from helpers import models  # noqa: E402
 
 
 def test_parameters_are_the_articles():
@@ -32,7 +35,7 @@ def test_layers_are_the_articles():
 
 def test_compiled_as_in_the_article():
     network = models.DENSE.build()
-    assert type(network.optimizer).__name__ == "Adam" and network.loss == "categorical_crossentropy"
+    assert isinstance(network.optimizer, keras.optimizers.Adam) and network.loss == "categorical_crossentropy"
     assert float(network.optimizer.learning_rate) == pytest.approx(0.001)  # Keras's default, as in the article
 
 
@@ -52,3 +55,17 @@ def test_architecture_tells_networks_apart_but_not_builds():
 @pytest.mark.parametrize("setting", ["units", "activation", "use_bias", "kernel_initializer"])
 def test_architecture_holds_what_makes_a_layer(setting):
     assert setting in models.architecture(models.DENSE.build())[0]
+
+
+def test_fused_adam_is_keras_adam():
+    """Both take the same gradients through the same ten steps."""
+    rng = np.random.default_rng(0)
+    start, gradients = rng.normal(size=(30, 20)), rng.normal(size=(10, 30, 20))
+    ends = []
+    for optimizer in (keras.optimizers.Adam(), models.FusedAdam()):
+        weights = keras.Variable(start, dtype="float32")
+        for gradient in gradients:
+            optimizer.apply([tf.constant(gradient, tf.float32)], [weights])
+        ends.append(weights.numpy())
+    assert not np.allclose(ends[0], start)
+    np.testing.assert_allclose(ends[1], ends[0], rtol=1e-5, atol=1e-6)

@@ -10,6 +10,7 @@ start_tensorflow()
 from keras import layers  # noqa: E402  TensorFlow must be started first
 
 from helpers import cache, models, training  # noqa: E402
+from helpers.data import one_hot  # noqa: E402
 from helpers.training import Settings, train_or_load  # noqa: E402
 
 SETTINGS = Settings(seed=1, epochs=1, batch_size=50)
@@ -69,6 +70,22 @@ def test_history_holds_a_float_an_epoch(few):
 def test_it_learns(few):
     _, history = training.train(FLAT, few, replace(SETTINGS, epochs=10))
     assert history["val_accuracy"][-1] > 0.5 > 0.3 > history["accuracy"][0]
+
+
+@pytest.mark.parametrize("candidate", [FLAT, CONV], ids=lambda candidate: candidate.name)
+def test_batches_hold_every_image_once_in_the_networks_form(few, candidate):
+    inputs, labels = map(np.concatenate, zip(*training.batches(candidate, few.test_images, few.test_labels, 30)))
+    assert np.array_equal(inputs, candidate.inputs(few.test_images))
+    assert np.array_equal(labels, one_hot(few.test_labels))
+
+
+def test_each_epoch_has_its_own_order(few):
+    shuffled = training.batches(FLAT, few.test_images, few.test_labels, 30, seed=1)
+    first, second = (np.concatenate([inputs for inputs, _ in shuffled]) for _ in range(2))
+    assert not np.array_equal(first, second)
+    assert np.array_equal(np.sort(first, axis=0), np.sort(FLAT.inputs(few.test_images), axis=0))
+    again = training.batches(FLAT, few.test_images, few.test_labels, 30, seed=1)
+    assert np.array_equal(first, np.concatenate([inputs for inputs, _ in again]))
 
 
 def test_progress_is_shown(few, capfd):
