@@ -6,7 +6,7 @@ ENVIRONMENT := .venv/installed
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-full lab retrain refresh html clean
+.PHONY: help run test test-full lab retrain refresh bench html clean
 
 help:  ## list the commands
 	@echo "Commands:"
@@ -39,12 +39,15 @@ refresh: $(ENVIRONMENT)  ## execute the notebook and store the outputs in it, an
 	@mv build/refreshed.ipynb $(NOTEBOOK)
 	@$(BIN)/python -m helpers figure $(NOTEBOOK) figures/embedding.png
 
+bench: $(ENVIRONMENT) .venv-bench/installed  ## measure the training beside the article's and PyTorch's
+	@$(BIN)/python benchmarks/run.py .venv-bench/bin/python
+
 html: $(ENVIRONMENT)  ## make build/mnist_digits.html of the notebook as it is, without executing it
 	@mkdir -p build
 	@$(BIN)/jupyter nbconvert --log-level ERROR --to html --output-dir build $(NOTEBOOK)
 
 clean:  ## remove .venv, build/ and the models trained beside the committed ones
-	@rm -rf .venv build models/local .pytest_cache helpers/__pycache__ tests/__pycache__
+	@rm -rf .venv .venv-bench build models/local .pytest_cache helpers/__pycache__ tests/__pycache__
 
 $(ENVIRONMENT): requirements.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if (3, 11) <= v < (3, 14) else \
@@ -56,4 +59,9 @@ $(ENVIRONMENT): requirements.txt
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode --requirement requirements.txt \
 		|| { echo "uv could not install the packages; trying pip."; \
 		     $(BIN)/pip install --quiet --requirement requirements.txt; }
+	@touch $@
+
+.venv-bench/installed: benchmarks/requirements.txt
+	@$(PYTHON) -m venv --clear .venv-bench
+	@.venv-bench/bin/pip install --quiet --requirement benchmarks/requirements.txt
 	@touch $@

@@ -1,10 +1,12 @@
-"""Setting up a process that is going to use TensorFlow."""
+"""The process and the machine: start TensorFlow, name the processor."""
 
 import os
+import platform
 import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 
 def start_tensorflow() -> None:
@@ -17,6 +19,14 @@ def start_tensorflow() -> None:
     with _silent_stderr():
         import tensorflow as tf
     tf.config.experimental.enable_op_determinism()
+
+
+def processor() -> str:
+    """The processor's model, as far as the system tells."""
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return models[0] if models else platform.processor() or platform.machine()
 
 
 @contextmanager

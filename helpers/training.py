@@ -16,6 +16,7 @@ from helpers import cache
 from helpers.data import Digits
 from helpers.models import LOSS, OPTIMIZER, Candidate, architecture
 from helpers.progress import progress_bar
+from helpers.startup import processor
 
 MODELS = Path(__file__).parent.parent / "models"
 
@@ -235,14 +236,6 @@ def made_with() -> dict[str, str]:
         "TensorFlow": tf.__version__, "Keras": keras.__version__, "NumPy": np.__version__,
         "Python": platform.python_version(), "processor": processor(),
     }  # fmt: skip
-
-
-def processor() -> str:
-    """The processor's model, as far as the system tells."""
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
-    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return models[0] if models else platform.processor() or platform.machine()
 
 
 class _ShowProgress(keras.callbacks.Callback):

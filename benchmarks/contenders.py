@@ -1,0 +1,125 @@
+"""One training of five epochs, in a process of its own, which waits for its turn before each epoch.
+
+``python benchmarks/contenders.py CONTENDER NETWORK`` reads a line from standard input before each
+epoch, and writes one after it: seconds, validation accuracy, peak memory.
+"""
+
+import json
+import resource
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+EPOCHS, BATCH_SIZE, SEED = 5, 64, 12345
+
+
+class Turns:
+    """Waits for the turn, takes the time, reports."""
+
+    def begin(self) -> None:
+        print("ready", flush=True)
+        sys.stdin.readline()
+        self.start = time.perf_counter()
+
+    def end(self, accuracy: float) -> None:
+        seconds = time.perf_counter() - self.start
+        megabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
+        print(json.dumps({"seconds": seconds, "accuracy": accuracy, "megabytes": megabytes}), flush=True)
+
+
+def keras_callback(turns: Turns):
+    import keras
+
+    class Callback(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            turns.begin()
+
+        def on_epoch_end(self, epoch, logs=None):
+            turns.end(logs["val_accuracy"])
+
+    return Callback()
+
+
+def as_written(network: str, data: dict[str, np.ndarray], turns: Turns) -> None:
+    """The article's steps in today's Keras: pixels as float64, `compile` and `fit` with their defaults."""
+    import keras
+
+    from helpers import models
+
+    candidate = getattr(models, network.upper())
+    divisor = 255.0 if candidate.pixels == "normalised" else 1.0
+    train, test = (
+        (data[name] / divisor).reshape(-1, *candidate.input_shape) for name in ("x_train", "x_test")
+    )
+    train_labels, test_labels = (keras.utils.to_categorical(data[name]) for name in ("y_train", "y_test"))
+    keras.utils.set_random_seed(SEED)
+    model = keras.Sequential([keras.Input(candidate.input_shape), *candidate.make_layers()])
+    model.compile(optimizer="adam", loss="categorical_crossentropy", metrics=["accuracy"])
+    model.fit(
+        train, train_labels, validation_data=(test, test_labels), batch_size=BATCH_SIZE, epochs=EPOCHS,
+        verbose=0, callbacks=[keras_callback(turns)],
+    )  # fmt: skip
+
+
+def project(network: str, data: dict[str, np.ndarray], turns: Turns) -> None:
+    """As the notebook trains."""
+    from helpers.startup import start_tensorflow
+
+    start_tensorflow()
+    from helpers import models, training
+    from helpers.data import Digits
+
+    training._ShowProgress = lambda *arguments: keras_callback(turns)  # no bar, but turns
+    digits = Digits(data["x_train"], data["y_train"], data["x_test"], data["y_test"], True, "")
+    training.train(getattr(models, network.upper()), digits, training.Settings(SEED, EPOCHS, BATCH_SIZE))
+
+
+def pytorch(network: str, data: dict[str, np.ndarray], turns: Turns) -> None:
+    """The same networks in PyTorch: tensors in memory, batches by index, fused Adam."""
+    import torch
+    from torch import nn
+
+    torch.manual_seed(SEED)
+    if network == "dense":
+        model = nn.Sequential(
+            nn.Linear(784, 512), nn.ReLU(), nn.Dropout(0.15), nn.Linear(512, 512), nn.ReLU(), nn.Dropout(0.15),
+            nn.Linear(512, 10),
+        )  # fmt: skip
+        shape, divisor = (-1, 784), 255
+    else:
+        model = nn.Sequential(
+            nn.Conv2d(1, 32, 3), nn.Conv2d(32, 32, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Dropout(0.2), nn.Flatten(),
+            nn.Linear(4608, 128), nn.ReLU(), nn.Dropout(0.2), nn.Linear(128, 10),
+        )  # fmt: skip
+        shape, divisor = (-1, 1, 28, 28), 1
+    for layer in model:  # Keras's initial weights, so that accuracies compare
+        if isinstance(layer, (nn.Linear, nn.Conv2d)):
+            nn.init.xavier_uniform_(layer.weight)
+            nn.init.zeros_(layer.bias)
+    train, test = (
+        torch.from_numpy(data[name].astype(np.float32).reshape(shape) / divisor) for name in ("x_train", "x_test")
+    )
+    train_labels, test_labels = (torch.from_numpy(data[name].astype(np.int64)) for name in ("y_train", "y_test"))
+    optimizer = torch.optim.Adam(model.parameters(), eps=1e-7, fused=True)
+    loss = nn.CrossEntropyLoss()
+    for _ in range(EPOCHS):
+        turns.begin()
+        model.train()
+        for batch in torch.randperm(len(train)).split(BATCH_SIZE):
+            optimizer.zero_grad(set_to_none=True)
+            loss(model(train[batch]), train_labels[batch]).backward()
+            optimizer.step()
+        model.eval()
+        with torch.no_grad():
+            predicted = torch.cat([model(part).argmax(dim=1) for part in test.split(500)])
+        turns.end((predicted == test_labels).float().mean().item())
+
+
+if __name__ == "__main__":
+    contender, network, archive = sys.argv[1:]
+    with np.load(archive, allow_pickle=False) as arrays:
+        globals()[contender](network, dict(arrays), Turns())
