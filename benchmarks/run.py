@@ -112,13 +112,21 @@ def report(measured: dict[str, dict[str, list[dict[str, float]]]], rate: float, 
             f"| {network} | {ours / median(contenders['as_written']):.2f} | {ours / median(contenders['pytorch']):.2f} "
             f"| {ours / limit(network, rate):.2f} | {memory:.2f} |"
         )
-    return "\n".join([*lines, "", "![Seconds an epoch, each round a dot](epochs.png)", ""])
+    lines += [
+        "",
+        "Where *as written* takes many seconds longer in one round than in another, the autotuning of tf.data kept a",
+        "finished epoch waiting; `batches` in `helpers/training.py` does without it.",
+        "",
+        "![Seconds an epoch, each round a dot](epochs.png)",
+        "",
+    ]
+    return "\n".join(lines)
 
 
 def chart(measured: dict[str, dict[str, list[dict[str, float]]]], rate: float) -> Figure:
     """Seconds an epoch: a bar for the median, a dot a round, a line for the limit."""
     figure = Figure(figsize=(8, 3.4), dpi=120, facecolor="white", layout="constrained")
-    for axis, (network, contenders) in zip(figure.subplots(1, len(measured)), measured.items(), strict=True):
+    for axis, (network, contenders) in zip(figure.subplots(1, len(measured), squeeze=False)[0], measured.items(), strict=True):
         names = [CONTENDERS[name] for name in contenders]
         axis.bar(names, [median(epochs) for epochs in contenders.values()], color="#3f90da", alpha=0.5)
         for place, epochs in enumerate(contenders.values()):
