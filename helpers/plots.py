@@ -114,7 +114,8 @@ def label_accuracy(table: pd.DataFrame, title: str) -> Figure:
     axis.bar(table.index, table["accuracy %"], color=PETROFF[0], alpha=0.3, width=0.7)
     below, above = table["accuracy %"] - table["low %"], table["high %"] - table["accuracy %"]
     axis.errorbar(
-        table.index, table["accuracy %"], yerr=[below, above], fmt="o", color="black", markersize=4, capsize=4
+        table.index, table["accuracy %"], yerr=[below, above], fmt="o", color="black", markersize=4, capsize=4,
+        clip_on=False,  # else half of a dot at 100 % is cut off
     )
     axis.set(title=title, xlabel="digit (number of images)")
     axis.set_xticks(table.index, [f"{digit}\n({n:,})" for digit, n in table["images"].items()])
