@@ -47,7 +47,7 @@ html: $(ENVIRONMENT)  ## make build/mnist_digits.html of the notebook as it is, 
 	@$(BIN)/jupyter nbconvert --log-level ERROR --to html --output-dir build $(NOTEBOOK)
 
 clean:  ## remove .venv, build/ and the models trained beside the committed ones
-	@rm -rf .venv .venv-bench build models/local .pytest_cache helpers/__pycache__ tests/__pycache__
+	@rm -rf .venv .venv-bench build models/local .pytest_cache */__pycache__
 
 $(ENVIRONMENT): requirements.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if (3, 11) <= v < (3, 14) else \

@@ -12,7 +12,7 @@ from keras import layers
 
 from helpers.data import normalise
 
-OPTIMIZER = "adam"
+OPTIMIZER, LEARNING_RATE = "adam", 0.001  # the article leaves the rate at Keras's default, which this is
 LOSS = "categorical_crossentropy"
 STEPS_PER_CALL = 134  # training steps between two returns to Python: a seventh of an epoch in batches of 64
 
@@ -71,7 +71,10 @@ class Candidate:
             [keras.Input(self.input_shape), *self.make_layers()], name=self.name
         )
         network.compile(
-            optimizer=FusedAdam(), loss=LOSS, metrics=["accuracy"], steps_per_execution=STEPS_PER_CALL
+            optimizer=FusedAdam(LEARNING_RATE, name=OPTIMIZER),
+            loss=LOSS,
+            metrics=["accuracy"],
+            steps_per_execution=STEPS_PER_CALL,
         )
         return network
 

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from helpers import cache
 from helpers.data import Digits
-from helpers.models import LOSS, OPTIMIZER, Candidate, architecture
+from helpers.models import LEARNING_RATE, LOSS, OPTIMIZER, Candidate, architecture
 from helpers.progress import progress_bar
 from helpers.startup import processor
 
@@ -83,7 +83,8 @@ class TrainedModel:
 
 def recipe(candidate: Candidate, settings: Settings) -> dict[str, Any]:
     """Everything a candidate is trained with, apart from its layers and the data."""
-    return {"pixels": candidate.pixels, "optimizer": OPTIMIZER, "loss": LOSS, **asdict(settings)}
+    fixed = {"optimizer": OPTIMIZER, "learning_rate": LEARNING_RATE, "loss": LOSS}
+    return {"pixels": candidate.pixels, **fixed, **asdict(settings)}
 
 
 def train_or_load(

@@ -37,6 +37,7 @@ def test_compiled_as_in_the_article():
     network = models.DENSE.build()
     assert isinstance(network.optimizer, keras.optimizers.Adam) and network.loss == "categorical_crossentropy"
     assert float(network.optimizer.learning_rate) == pytest.approx(0.001)  # Keras's default, as in the article
+    assert network.optimizer.name == models.OPTIMIZER == "adam"
 
 
 def test_inputs():

@@ -1,0 +1,34 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from helpers import startup
+
+ROOT = Path(__file__).parent.parent
+
+
+def test_tensorflow_starts_silently_and_deterministic():
+    """In a process of its own, since TensorFlow speaks only when it is first imported."""
+    program = (
+        "from helpers.startup import start_tensorflow; start_tensorflow()\n"
+        "from tensorflow.python.framework.config import is_op_determinism_enabled\n"
+        "print(is_op_determinism_enabled())"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("True\n", "")
+
+
+def test_what_is_held_back_is_shown_if_something_fails(capfd):
+    with startup._silent_stderr():
+        os.write(2, b"chatter")
+    with pytest.raises(ImportError), startup._silent_stderr():
+        os.write(2, b"the reason")
+        raise ImportError
+    assert capfd.readouterr().err == "the reason"
+
+
+def test_processor_is_named():
+    assert startup.processor()
