@@ -39,8 +39,8 @@ refresh: $(ENVIRONMENT)  ## execute the notebook and store the outputs in it, an
 	@mv build/refreshed.ipynb $(NOTEBOOK)
 	@$(BIN)/python -m helpers figure $(NOTEBOOK) figures/embedding.png
 
-bench: $(ENVIRONMENT) .venv-bench/installed  ## measure the training beside the article's and PyTorch's
-	@$(BIN)/python benchmarks/run.py .venv-bench/bin/python
+bench: $(ENVIRONMENT) .venv-bench/installed  ## measure speed, memory and growth, beside PyTorch too (an hour)
+	@$(BIN)/python benchmarks/run.py .venv-bench/bin/python $(PARTS)
 
 html: $(ENVIRONMENT)  ## make build/mnist_digits.html of the notebook as it is, without executing it
 	@mkdir -p build

@@ -1,158 +1,164 @@
-"""Measure the training side by side: ``make bench``. Writes benchmarks/RESULTS.md and a chart."""
+"""Measure: ``make bench``. Writes benchmarks/RESULTS.md and its charts.
+
+``python benchmarks/run.py PYTORCH [PART ...]`` measures only some of the parts training, parts, notebook
+and growth; what was measured of the others, in benchmarks/measured.json, stays.
+"""
 
 import json
 import os
 import platform
-import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from matplotlib.figure import Figure
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
+import growth  # noqa: E402
+import notebook  # noqa: E402
+import side_by_side  # noqa: E402
+
 from helpers.data import load_mnist  # noqa: E402
 from helpers.startup import processor  # noqa: E402
 
-ROUNDS = 5
-CONTENDERS = {"as_written": "as written", "project": "this project", "pytorch": "PyTorch"}
-# Multiply-adds of each layer with weights, one image forward.
-LAYERS = {
-    "dense": (784 * 512, 512 * 512, 512 * 10),
-    "conv": (26 * 26 * 9 * 32, 24 * 24 * 9 * 32 * 32, 4608 * 128, 128 * 10),
-}
+MEASURED, RESULTS = HERE / "measured.json", HERE / "RESULTS.md"
+PARTS = ("training", "parts", "notebook", "growth")
 
 
-def matrix_product_rate(size: int = 2048) -> float:
-    """Multiply-adds a second of 32-bit matrix products, the best of ten."""
-    a = np.ones((size, size), np.float32)
-    a @ a
-    times = []
-    for _ in range(10):
-        start = time.perf_counter()
-        a @ a
-        times.append(time.perf_counter() - start)
-    return size**3 / min(times)
+def machine(pytorch: str) -> dict[str, str]:
+    """What the figures depend on besides the project."""
+    torch = [pytorch, "-c", "import torch; print(torch.__version__)"]
+    return {
+        "processor": f"{processor()}, {os.cpu_count()} cores",
+        "Python": platform.python_version(),
+        "TensorFlow": version("tensorflow"),
+        "Keras": version("keras"),
+        "PyTorch": subprocess.run(torch, capture_output=True, text=True, check=True).stdout.strip(),
+    }
 
 
-def limit(network: str, rate: float) -> float:
-    """Seconds an epoch at that rate: forward and, by weights and by inputs, back; and the validation."""
-    forward = sum(LAYERS[network])
-    training = 3 * forward - LAYERS[network][0]  # nobody needs the gradient by the image
-    return (60_000 * training + 10_000 * forward) / rate
+def measure(part: str, archive: str, pytorch: str, folder: Path) -> dict[str, Any]:
+    """The figures of one part, fit for JSON."""
+    if part == "training":
+        rate = side_by_side.matrix_product_rate()
+        networks = {network: side_by_side.measure(network, archive, pytorch) for network in side_by_side.LAYERS}
+        return {"rate": rate, "networks": networks}
+    if part == "parts":
+        command = [sys.executable, HERE / "parts.py"]
+        return json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    return notebook.measure(archive, folder) if part == "notebook" else growth.measure_all()
 
 
-def measure(network: str, archive: str, pytorch: str) -> dict[str, list[dict[str, float]]]:
-    """Epochs of all contenders, in turn; a process each."""
-    processes = {
-        name: subprocess.Popen(
-            [pytorch if name == "pytorch" else sys.executable, HERE / "contenders.py", name, network, archive],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-        )
-        for name in CONTENDERS
-    }  # fmt: skip
-    epochs = {name: [] for name in CONTENDERS}
-    for name, process in processes.items():
-        assert process.stdout.readline() == "ready\n", f"{name} did not start"
-    for number in range(1, ROUNDS + 1):
-        for name, process in processes.items():
-            process.stdin.write("go\n")
-            process.stdin.flush()
-            epochs[name].append(json.loads(process.stdout.readline()))
-            if number < ROUNDS:
-                process.stdout.readline()
-            print(network, f"round {number}", name, f"{epochs[name][-1]['seconds']:.2f} s", flush=True)
-    for process in processes.values():
-        process.communicate()
-    return epochs
-
-
-def median(epochs: list[dict[str, float]]) -> float:
-    return statistics.median(epoch["seconds"] for epoch in epochs)
-
-
-def report(measured: dict[str, dict[str, list[dict[str, float]]]], rate: float, torch: str) -> str:
+def report(measured: dict[str, Any]) -> str:
     """The results as Markdown."""
+    rate, networks = measured["training"]["rate"], measured["training"]["networks"]
+    cost, parts, grown = measured["notebook"], measured["parts"], measured["growth"]
+    embedded = grown["images embedded"][-1]
+    alone = sum(seconds for part, seconds in parts.items() if part != "the whole step")
     lines = [
-        "# Training, side by side",
+        "# Measured",
         "",
-        "Written by `make bench`. Each contender trains in a process of its own; they take turns, an epoch each,",
-        f"{ROUNDS} rounds. An epoch is 60,000 images in batches of 64 and the validation on 10,000.",
+        "Written by `make bench`, on one machine, with nothing else running: "
+        + ", ".join(f"{name} {what}" if name != "processor" else what for name, what in measured["machine"].items())
+        + f"; {2 * rate / 1e9:.0f} GFLOP/s in 32-bit matrix products.",
         "",
-        f"{processor()}, {os.cpu_count()} cores, {2 * rate / 1e9:.0f} GFLOP/s in 32-bit matrix products. Python "
-        f"{platform.python_version()}, TensorFlow {version('tensorflow')}, Keras {version('keras')}, PyTorch {torch}.",
+        "## Training, side by side",
+        "",
+        "Each contender trains in a process of its own; they take turns, an epoch each, "
+        f"{side_by_side.ROUNDS} rounds after one",
+        "to warm up. An epoch is 60,000 images in batches of 64 and the validation on 10,000.",
         "",
         "- *as written*: the article's steps in today's Keras, float64 pixels, default `compile` and `fit`",
         "- *this project*: as the notebook trains",
         "- *PyTorch*: the same networks, tensors in memory, batches by index, Adam with `fused=True`",
         "- *limit*: the multiply-adds at the rate of a large matrix product",
         "",
-        "| network | contender | s an epoch, median | from | to | peak memory, MB | accuracy after 5 epochs, % |",
-        "|---|---|---:|---:|---:|---:|---:|",
-    ]
-    for network, contenders in measured.items():
-        for name, epochs in contenders.items():
-            seconds = [epoch["seconds"] for epoch in epochs]
-            last = epochs[-1]
-            lines.append(
-                f"| {network} | {CONTENDERS[name]} | {median(epochs):.2f} | {min(seconds):.2f} | {max(seconds):.2f} "
-                f"| {last['megabytes']:.0f} | {100 * last['accuracy']:.2f} |"
-            )
-        lines.append(f"| {network} | limit | {limit(network, rate):.2f} | | | | |")
-    lines += ["", "| this project / ... | as written | PyTorch | limit | memory, as written |", "|---|---:|---:|---:|---:|"]
-    for network, contenders in measured.items():
-        ours = median(contenders["project"])
-        memory = contenders["project"][-1]["megabytes"] / contenders["as_written"][-1]["megabytes"]
-        lines.append(
-            f"| {network} | {ours / median(contenders['as_written']):.2f} | {ours / median(contenders['pytorch']):.2f} "
-            f"| {ours / limit(network, rate):.2f} | {memory:.2f} |"
-        )
-    lines += [
+        *side_by_side.table(networks, rate),
         "",
         "Where *as written* takes many seconds longer in one round than in another, the autotuning of tf.data kept a",
         "finished epoch waiting; `batches` in `helpers/training.py` does without it.",
         "",
         "![Seconds an epoch, each round a dot](epochs.png)",
         "",
+        "### What a training step of the dense network is made of",
+        "",
+        "Each part measured alone, repeated within TensorFlow without a return to Python.",
+        "",
+        "| part | ms a step |",
+        "|---|---:|",
+        *(f"| {part} | {ms:.2f} |" for part, ms in parts.items() if part != "the whole step"),
+        f"| *the remainder: all other operations, and waiting of threads for each other* | {parts['the whole step'] - alone:.2f} |",
+        f"| **the whole step**, without validation | **{parts['the whole step']:.2f}** |",
+        "",
+        "## The notebook",
+        "",
+        "| | seconds |",
+        "|---|---:|",
+        f"| a plain script that imports TensorFlow, computes the embedding and predicts | {cost['plain']['all']:.1f} |",
+        f"| the notebook, models in place (median of {notebook.ROUNDS}, in turn with the script) | {cost['cached']['all']:.1f} |",
+        f"| **their ratio** | **{cost['cached']['all'] / cost['plain']['all']:.2f}** |",
+        f"| the notebook, both networks trained from scratch | {cost['scratch']['all']:.1f} |",
+        "",
+        "| seconds by section | models in place | from scratch |",
+        "|---|---:|---:|",
+        *(
+            f"| {part} | {seconds:.1f} | {cost['scratch'][part]:.1f} |"
+            for part, seconds in cost["cached"].items()
+            if part != "all"
+        ),
+        "",
+        "### `make run` from nothing: a fresh clone, no `.venv`, an empty home, the data at hand",
+        "",
+        "| part | seconds |",
+        "|---|---:|",
+        *(f"| {part} | {seconds:.1f} |" for part, seconds in cost["nothing"].items() if part != "all"),
+        f"| **all** | **{cost['nothing']['all']:.1f}** |",
+        "",
+        "The packages take longest: some 3 GB that uv fetches, unpacks and compiles to bytecode. Compiling takes a part of",
+        "that time, but without it the first import of TensorFlow compiles instead, on one core, and where Python may",
+        "not write bytecode, every import does.",
+        "",
+        "## How cost grows",
+        "",
+        "A process for each measurement. *Training images*: seconds of an epoch after the first, validated on a sixth as",
+        f"many images. *Epochs*: seconds of a whole training on {growth.EPOCHS_IMAGES:,} images, start included. *Images embedded*:",
+        "seconds of the spectral embedding, neighbours by brute force. Fitted: a constant and a power, by least squares of",
+        "the relative errors.",
+        "",
+        *growth.table(grown),
+        "",
+        f"{embedded['images']:,} images are embedded in {embedded['seconds'] / 60:.1f} minutes, in {embedded['megabytes'] / 1000:.2f} GB.",
+        "",
+        "![Seconds and peak memory, on logarithmic axes](growth.png)",
+        "",
     ]
     return "\n".join(lines)
 
 
-def chart(measured: dict[str, dict[str, list[dict[str, float]]]], rate: float) -> Figure:
-    """Seconds an epoch: a bar for the median, a dot a round, a line for the limit."""
-    figure = Figure(figsize=(8, 3.4), dpi=120, facecolor="white", layout="constrained")
-    for axis, (network, contenders) in zip(figure.subplots(1, len(measured), squeeze=False)[0], measured.items(), strict=True):
-        names = [CONTENDERS[name] for name in contenders]
-        axis.bar(names, [median(epochs) for epochs in contenders.values()], color="#3f90da", alpha=0.5)
-        for place, epochs in enumerate(contenders.values()):
-            axis.plot([place] * len(epochs), [epoch["seconds"] for epoch in epochs], "k.", alpha=0.6)
-        axis.axhline(limit(network, rate), color="#bd1f01", linestyle="--")
-        axis.annotate("limit", (1, limit(network, rate)), xycoords=("axes fraction", "data"), ha="right", va="bottom", color="#bd1f01")
-        axis.set(title=network, ylabel="seconds an epoch", ylim=(0, None))
-        axis.spines[["top", "right"]].set_visible(False)
-    return figure
-
-
 def main() -> None:
-    pytorch = sys.argv[1]
-    torch = subprocess.run([pytorch, "-c", "import torch; print(torch.__version__)"], capture_output=True, text=True, check=True)
+    pytorch, *parts = sys.argv[1:]
     digits = load_mnist()
     if not digits.is_full:
         sys.exit("error: the benchmark needs the complete data set; let MNIST_NPZ name an mnist.npz, or allow a download")
+    measured = json.loads(MEASURED.read_text()) if MEASURED.exists() else {}
+    measured["machine"] = machine(pytorch)
     with tempfile.TemporaryDirectory() as folder:
         archive = str(Path(folder) / "mnist.npz")
         np.savez(archive, x_train=digits.train_images, y_train=digits.train_labels,
                  x_test=digits.test_images, y_test=digits.test_labels)  # fmt: skip
-        rate = matrix_product_rate()
-        measured = {network: measure(network, archive, pytorch) for network in LAYERS}
-    (HERE / "RESULTS.md").write_text(report(measured, rate, torch.stdout.strip()))
-    chart(measured, rate).savefig(HERE / "epochs.png")
-    print(f"Written: {HERE.name}/RESULTS.md and {HERE.name}/epochs.png")
+        os.environ["MNIST_NPZ"] = archive
+        for part in parts or PARTS:
+            measured[part] = measure(part, archive, pytorch, Path(folder))
+            MEASURED.write_text(json.dumps(measured, indent=1) + "\n")
+    RESULTS.write_text(report(measured))
+    training = measured["training"]
+    side_by_side.chart(training["networks"], training["rate"]).savefig(HERE / "epochs.png")
+    growth.chart(measured["growth"]).savefig(HERE / "growth.png")
+    print(f"Written: {HERE.name}/RESULTS.md, epochs.png, growth.png")
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from helpers.progress import progress_bar
 from helpers.startup import processor
 
 MODELS = Path(__file__).parent.parent / "models"
+BATCHES_AT_ONCE = 10  # converted in one go; more would only take more memory
 
 
 @dataclass(frozen=True)
@@ -196,21 +197,27 @@ def batches(
     """
     images, labels = tf.constant(images), tf.constant(labels)
 
-    def batch(indices: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def inputs_and_one_hots(indices: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         pixels = tf.cast(tf.gather(images, indices), tf.float32)
         if candidate.pixels == "normalised":
             pixels /= 255
         inputs = tf.reshape(pixels, (-1, *candidate.input_shape))
         return inputs, tf.one_hot(tf.gather(labels, indices), 10)
 
-    order = tf.data.Dataset.range(len(images))
+    order = tf.data.Dataset.from_tensors(tf.range(len(images)))
     if seed is not None:
-        order = order.shuffle(len(images), seed=seed)
+        # One random number an epoch, and from it the whole order at once: a shuffle that hands
+        # over image by image takes a tenth of the dense network's training time.
+        order = tf.data.Dataset.random(seed, rerandomize_each_iteration=True).take(1).map(
+            lambda epoch: tf.random.experimental.stateless_shuffle(tf.range(len(images)), (seed, epoch))
+        )
+    several = order.rebatch(BATCHES_AT_ONCE * batch_size).map(inputs_and_one_hots)
     # Autotuning has nothing to tune here, and its thread keeps a finished epoch waiting
     # until it next wakes up: for seconds, since it sleeps twice as long each time.
     options = tf.data.Options()
     options.autotune.enabled = False
-    return order.batch(batch_size).map(batch).prefetch(4).with_options(options)
+    count = tf.data.experimental.assert_cardinality(math.ceil(len(images) / batch_size))
+    return several.rebatch(batch_size).apply(count).prefetch(4).with_options(options)
 
 
 def store(

@@ -1,10 +1,15 @@
+import json
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
-import run  # noqa: E402  the folder is no package
+import growth  # noqa: E402  the folder is no package
+import notebook  # noqa: E402
+import run  # noqa: E402
+import side_by_side  # noqa: E402
 
 
 def epochs(*seconds):
@@ -14,16 +19,36 @@ def epochs(*seconds):
 def test_limit_by_hand():
     """Dense: 668,672 multiply-adds forward; back by weights the same, by inputs without the first layer."""
     forward, back = 668_672, 668_672 + 668_672 - 784 * 512
-    assert run.limit("dense", rate=1e9) == pytest.approx((60_000 * (forward + back) + 10_000 * forward) / 1e9)
+    assert side_by_side.limit("dense", rate=1e9) == pytest.approx((60_000 * (forward + back) + 10_000 * forward) / 1e9)
 
 
-def test_report_compares_medians():
-    times = {"as_written": epochs(10, 30, 11), "project": epochs(5, 4, 50), "pytorch": epochs(2, 2, 2)}
-    text = run.report({"dense": times}, rate=1e9, torch="2.13.0")
+def test_table_compares_medians_after_the_warm_up():
+    times = {"as_written": epochs(99, 10, 30, 11, 11, 11), "project": epochs(99, 5, 4, 50, 5, 5), "pytorch": epochs(1, 2, 2, 2, 2, 2)}
+    text = "\n".join(side_by_side.table({"dense": times}, rate=1e9))
     assert "| dense | as written | 11.00 | 10.00 | 30.00 | 1000 | 98.00 |" in text
-    assert f"| dense | 0.45 | 2.50 | {5 / run.limit('dense', 1e9):.2f} | 1.00 |" in text
-    assert len(run.chart({"dense": times}, rate=1e9).axes) == 1
+    assert f"| dense | 0.45 | 2.50 | {5 / side_by_side.limit('dense', 1e9):.2f} | 1.00 |" in text
+    assert len(side_by_side.chart({"dense": times}, rate=1e9).axes) == 1
 
 
 def test_rate_is_that_of_a_computer():
-    assert 1e8 < run.matrix_product_rate(size=512) < 1e14
+    assert 1e8 < side_by_side.matrix_product_rate(size=512) < 1e14
+
+
+@pytest.mark.parametrize("exponent", [0.9, 1.0, 2.0])
+def test_fitted_growth_is_the_one_it_was_made_with(exponent):
+    x = np.array([1, 2, 5, 10, 20, 40, 60]) * 1000.0
+    constant, factor, found = growth.fitted(list(x), list(0.05 + 4e-5 * x**exponent))
+    assert (constant, factor, found) == pytest.approx((0.05, 4e-5, exponent), rel=1e-3)
+
+
+def test_sections_add_up_to_the_whole():
+    def code(seconds):
+        return {"cell_type": "code", "metadata": {"papermill": {"duration": seconds}}}
+
+    cells = [code(3), {"cell_type": "markdown", "source": "text\n\n## 1. Data\n\ntext"}, code(1), code(2)]
+    assert notebook.sections({"cells": cells}, seconds=10) == {"papermill and the kernel": 4, "imports": 3, "1. Data": 3}
+
+
+def test_results_are_those_measured():
+    """Nobody has edited RESULTS.md, or forgotten to write it."""
+    assert run.RESULTS.read_text() == run.report(json.loads(run.MEASURED.read_text()))

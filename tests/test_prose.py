@@ -77,14 +77,14 @@ def test_every_number_in_the_headline_is_in_another_output():
 
 
 def test_wrong_numbers_are_found():
-    """Each number that the text takes from an output, with its last digit changed: few stay unnoticed.
+    """Each number that the text takes from an output, its last digit in turn each other: few stay unnoticed.
 
-    Some do, such as 97.75 and 97.76, because both are shown in the same section.
+    Some do, such as 22 and 23, because both are shown in the same section.
     """
     noticed = []
     for paragraphs, outputs in SECTIONS.values():
         stated = {number for prose in paragraphs for number in numbers(prose)} - CONSTANTS - set("0123456789")
         for number in stated:
-            wrong = number[:-1] + str((int(number[-1]) + 1) % 10)
-            noticed.append(bool(unknown(wrong, outputs)))
-    assert len(noticed) >= 10 and sum(noticed) >= 0.8 * len(noticed)
+            others = set("0123456789") - {number[-1]}
+            noticed += [bool(unknown(number[:-1] + digit, outputs)) for digit in others]
+    assert len(noticed) >= 90 and sum(noticed) >= 0.9 * len(noticed)
