@@ -6,7 +6,7 @@ ENVIRONMENT := .venv/installed
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-full lab retrain refresh bench html clean
+.PHONY: help run test test-quick test-full lab retrain refresh bench html clean
 
 help:  ## list the commands
 	@echo "Commands:"
@@ -22,6 +22,9 @@ test: $(ENVIRONMENT)  ## run the unit tests, then re-execute the notebook and co
 	@mode=$$($(BIN)/python -m helpers nbval) \
 		&& $(BIN)/pytest tests -m "not slow" \
 		&& $(BIN)/pytest $(NOTEBOOK) $$mode --nbval-current-env --nbval-cell-timeout=1200
+
+test-quick: $(ENVIRONMENT)  ## run the unit tests that need no TensorFlow (seconds)
+	@$(BIN)/pytest tests -m "not slow and not tensorflow"
 
 test-full: $(ENVIRONMENT)  ## train from scratch with three seeds, and check what comes out
 	@$(BIN)/pytest tests -m slow --durations=0

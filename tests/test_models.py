@@ -9,6 +9,8 @@ import tensorflow as tf  # noqa: E402
 
 from helpers import models  # noqa: E402
 
+pytestmark = pytest.mark.tensorflow
+
 
 def test_parameters_are_the_articles():
     assert models.DENSE.build().count_params() == 669_706

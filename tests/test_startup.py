@@ -10,6 +10,7 @@ from helpers import startup
 ROOT = Path(__file__).parent.parent
 
 
+@pytest.mark.tensorflow
 def test_tensorflow_starts_silently_and_deterministic():
     """In a process of its own, since TensorFlow speaks only when it is first imported."""
     program = (
@@ -28,6 +29,15 @@ def test_what_is_held_back_is_shown_if_something_fails(capfd):
         os.write(2, b"the reason")
         raise ImportError
     assert capfd.readouterr().err == "the reason"
+
+
+def test_only_the_modules_about_networks_import_tensorflow():
+    modules = {path.stem for path in (ROOT / "helpers").glob("[a-z]*.py")} - {"models", "training"}
+    program = f"import sys, {', '.join(f'helpers.{module}' for module in sorted(modules))}\n" + (
+        "print([name for name in ('tensorflow', 'keras') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
 
 
 def test_processor_is_named():

@@ -13,6 +13,7 @@ from helpers import cache, models, training  # noqa: E402
 from helpers.data import one_hot  # noqa: E402
 from helpers.training import Settings, train_or_load  # noqa: E402
 
+pytestmark = pytest.mark.tensorflow
 SETTINGS = Settings(seed=1, epochs=1, batch_size=50)
 FLAT = models.Candidate("flat", lambda: [layers.Dropout(0.1), layers.Dense(10, activation="softmax")], (784,))
 CONV = models.Candidate(
