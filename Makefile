@@ -24,7 +24,7 @@ test: $(ENVIRONMENT)  ## run the unit tests, then re-execute the notebook and co
 		&& $(BIN)/pytest $(NOTEBOOK) $$mode --nbval-current-env --nbval-cell-timeout=1200
 
 test-quick: $(ENVIRONMENT)  ## run the unit tests that need no TensorFlow (seconds)
-	@$(BIN)/pytest tests -m "not slow and not tensorflow"
+	@$(BIN)/pytest tests -p no:nbval -m "not slow and not tensorflow"
 
 test-full: $(ENVIRONMENT)  ## train from scratch with three seeds, and check what comes out
 	@$(BIN)/pytest tests -m slow --durations=0

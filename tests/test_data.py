@@ -44,7 +44,7 @@ def server(tmp_path):
     handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=folder)
     handler.log_message = lambda *args: None
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as running:
-        threading.Thread(target=running.serve_forever, daemon=True).start()
+        threading.Thread(target=running.serve_forever, args=(0.01,), daemon=True).start()
         yield f"http://127.0.0.1:{running.server_port}/", folder
         running.shutdown()
 
@@ -134,7 +134,7 @@ def test_second_source_where_the_first_serves_something_else(
     (folder / "mnist.npz").write_text("<html>Please log in</html>")
     files = {}
     for name in data.MNIST_MD5:
-        content = gzip.compress(data._idx_header(arrays[name]) + arrays[name].tobytes(), mtime=0)
+        content = gzip.compress(data._idx_header(arrays[name]) + arrays[name].tobytes(), compresslevel=1, mtime=0)
         (folder / f"{name}.gz").write_bytes(content)
         files[f"{name}.gz"] = "md5:" + data.hashlib.md5(content).hexdigest()
     sources = [data.Source(url, {"mnist.npz": "0" * 64}, data._read_npz), data.Source(url, files, data._read_idx)]

@@ -31,6 +31,7 @@ def test_what_is_held_back_is_shown_if_something_fails(capfd):
     assert capfd.readouterr().err == "the reason"
 
 
+@pytest.mark.tensorflow
 def test_only_the_modules_about_networks_import_tensorflow():
     modules = {path.stem for path in (ROOT / "helpers").glob("[a-z]*.py")} - {"models", "training"}
     program = f"import sys, {', '.join(f'helpers.{module}' for module in sorted(modules))}\n" + (
