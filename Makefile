@@ -1,6 +1,7 @@
 # `make run` and `make test` set up what they need themselves; a bare `make` lists all commands.
 
 PYTHON ?= python3
+SEEDS ?= 30
 NOTEBOOK := mnist_digits.ipynb
 ENVIRONMENT := .venv/installed
 BIN := .venv/bin
@@ -41,6 +42,9 @@ refresh: $(ENVIRONMENT)  ## execute the notebook and store the outputs in it, an
 		--ExecutePreprocessor.record_timing=False --output-dir build --output refreshed $(NOTEBOOK)
 	@mv build/refreshed.ipynb $(NOTEBOOK)
 	@$(BIN)/python -m helpers figure $(NOTEBOOK) figures/embedding.png
+
+study: $(ENVIRONMENT)  ## train each network with SEEDS=30 seeds, or go on with it (an hour and a half)
+	@$(BIN)/python -m helpers study $(SEEDS) $(SCHEDULER)
 
 bench: $(ENVIRONMENT) .venv-bench/installed  ## measure speed, memory and growth, beside PyTorch too (an hour)
 	@$(BIN)/python benchmarks/run.py .venv-bench/bin/python $(PARTS)

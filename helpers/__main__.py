@@ -2,10 +2,13 @@
 
 import base64
 import json
+import os
 import sys
+import threading
 from pathlib import Path
 
 from helpers.data import DataError, load_mnist
+from helpers.study import StudyError
 
 
 def nbval() -> None:
@@ -44,6 +47,28 @@ def retrain() -> None:
     print("Stored in models/. `make refresh` brings the notebook's outputs up to date.")
 
 
+def study(seeds: str, scheduler: str = "") -> None:
+    """Train every candidate with the seeds 1, 2, ..., here or on a Dask cluster; continue what was begun."""
+    from helpers.study import RUNS, run_study
+
+    if not load_mnist().is_full:
+        raise DataError("The study is of the complete data set. Let MNIST_NPZ name an mnist.npz, or allow a download.")
+    count = run_study(range(1, int(seeds) + 1), scheduler=scheduler or None)
+    print(f"{count} runs done, appended to {RUNS.relative_to(RUNS.parent.parent)}.")
+
+
+def train_here(name: str, seed: str, epochs: str, data: str) -> None:
+    """Do one run of a study, print it, and give up once nobody waits for it any more."""
+    from helpers.study import train_here
+
+    def end_with_parent() -> None:
+        sys.stdin.read()
+        os._exit(1)
+
+    threading.Thread(target=end_with_parent, daemon=True).start()
+    print(json.dumps(train_here(name, int(seed), int(epochs), data)))
+
+
 def headline(path: str) -> None:
     """Print what an executed notebook found, and where it and its report are."""
     notebook = Path(path)
@@ -66,11 +91,14 @@ def figure(notebook: str, picture: str) -> None:
 
 
 if __name__ == "__main__":
-    commands = {"nbval": nbval, "retrain": retrain, "headline": headline, "figure": figure}
+    commands = {
+        "nbval": nbval, "retrain": retrain, "study": study, "train-here": train_here, "headline": headline,
+        "figure": figure,
+    }  # fmt: skip
     command, *arguments = sys.argv[1:] or ["?"]
     if command not in commands:
         sys.exit(f"usage: python -m helpers {{{','.join(commands)}}}")
     try:
         commands[command](*arguments)
-    except DataError as error:
+    except (DataError, StudyError) as error:
         sys.exit(f"error: {error}")

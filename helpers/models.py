@@ -111,7 +111,8 @@ def conv_layers() -> list[keras.Layer]:
 
 DENSE = Candidate("dense", dense_layers, input_shape=(784,), pixels="normalised")
 CONV = Candidate("conv", conv_layers, input_shape=(28, 28, 1), pixels="raw")
-CANDIDATES = (DENSE, CONV)
+CONV_NORMALISED = Candidate("conv-normalised", conv_layers, input_shape=(28, 28, 1), pixels="normalised")
+CANDIDATES = (DENSE, CONV, CONV_NORMALISED)
 
 
 def architecture(network: keras.Sequential) -> list[dict[str, Any]]:

@@ -9,16 +9,30 @@ from contextlib import contextmanager
 from pathlib import Path
 
 
-def start_tensorflow() -> None:
+def start_tensorflow(threads: int = 0) -> None:
     """Import TensorFlow without its start-up messages, and make it deterministic.
 
-    Called once, before anything else imports TensorFlow. From then on the same
-    seed gives the same weights, to the last bit, on the same hardware and software.
+    Called before anything else imports TensorFlow. From then on the same seed gives the
+    same weights, to the last bit, on the same hardware and software.
+
+    Parameters
+    ----------
+    threads
+        How many TensorFlow may compute with; 0 leaves that to TensorFlow. The last digits
+        of a convolutional network depend on it.
+
+    Raises
+    ------
+    RuntimeError
+        If TensorFlow already computes with another number of threads.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with _silent_stderr():
         import tensorflow as tf
     tf.config.experimental.enable_op_determinism()
+    if threads:
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+        tf.config.threading.set_inter_op_parallelism_threads(threads)
 
 
 def processor() -> str:

@@ -113,7 +113,7 @@ def train_or_load(
     TrainedModel
         Its `origin` says in one line which of the two was done, and why.
     """
-    made_from = _made_from(candidate, digits, settings)
+    made_from = ingredients(candidate, digits, settings)
     shipped, local = models / candidate.name, models / "local"
     own = local / f"{candidate.name}-{cache.fingerprint(made_from)}"
     folder = shipped if _is_made_from(shipped, made_from) else own
@@ -143,14 +143,14 @@ def retrain(candidate: Candidate, digits: Digits, settings: Settings, models: Pa
         If it cannot be stored; the old one is then still in its place.
     """
     network, history = train(candidate, digits, settings)
-    store(network, history, models / candidate.name, _made_from(candidate, digits, settings))
+    store(network, history, models / candidate.name, ingredients(candidate, digits, settings))
     return TrainedModel(candidate, network, history, f"{candidate.name}: trained here (asked for)")
 
 
 def train(
     candidate: Candidate, digits: Digits, settings: Settings
 ) -> tuple[keras.Sequential, cache.History]:
-    """Train a candidate from its initial weights, showing a progress bar.
+    """Train a candidate from its initial weights, under a progress bar.
 
     Each training starts from the seed, so it does not matter what was trained before it.
 
@@ -238,6 +238,18 @@ def store(
     cache.store(folder, write_model, history, made_from, made_with())
 
 
+def ingredients(candidate: Candidate, digits: Digits, settings: Settings) -> dict[str, Any]:
+    """All that decides what comes out of a training, fit for JSON."""
+    description = {
+        "name": candidate.name,
+        **recipe(candidate, settings),
+        "layers": architecture(candidate.build()),
+        "input_shape": candidate.input_shape,
+        "data": digits.digest,
+    }
+    return json.loads(json.dumps(description))  # tuples as lists, as a manifest gives them back
+
+
 def made_with() -> dict[str, str]:
     """Versions and processor, which decide the last digits of a training."""
     return {
@@ -261,18 +273,6 @@ class _ShowProgress(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         self.epoch = epoch + 1
         self.bar.set_postfix(epoch=epoch + 1, val_accuracy=f"{(logs or {})['val_accuracy']:.4f}")
-
-
-def _made_from(candidate: Candidate, digits: Digits, settings: Settings) -> dict[str, Any]:
-    """All that decides what comes out of a training, fit for JSON."""
-    description = {
-        "name": candidate.name,
-        **recipe(candidate, settings),
-        "layers": architecture(candidate.build()),
-        "input_shape": candidate.input_shape,
-        "data": digits.digest,
-    }
-    return json.loads(json.dumps(description))  # tuples as lists, as a manifest gives them back
 
 
 def _load(candidate: Candidate, folder: Path, made_from: dict[str, Any]) -> TrainedModel:

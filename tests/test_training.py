@@ -138,10 +138,10 @@ def test_other_layers_are_trained_beside(run, tmp_path):
 
 def test_models_of_the_project_are_loaded_and_left_alone(run, few, tmp_path):
     training.retrain(FLAT, few, SETTINGS, models=tmp_path)
-    before = cache.load(tmp_path / "flat", training._made_from(FLAT, few, SETTINGS))
+    before = cache.load(tmp_path / "flat", training.ingredients(FLAT, few, SETTINGS))
     assert "loaded" in run().origin
     assert run(settings=replace(SETTINGS, seed=2)).origin == "flat: trained here (seed changed from 1 to 2)"
-    assert cache.load(tmp_path / "flat", training._made_from(FLAT, few, SETTINGS)) == before
+    assert cache.load(tmp_path / "flat", training.ingredients(FLAT, few, SETTINGS)) == before
     assert entries(tmp_path) == [path for path in entries(tmp_path) if path.startswith("flat-")]
 
 
