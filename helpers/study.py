@@ -5,7 +5,7 @@ A study is a file of JSON lines, one a finished run::
     candidate, seed    what was trained, and what all chance in it follows from
     history            accuracies and losses, a float an epoch
     confusion          counts of the test images, 10 x 10: rows true, columns predicted
-    misread            indices of the test images that the network reads wrongly
+    misread, taken_for indices of the test images that are read wrongly, and the digits read there
     seconds            how long the training took
     made_from, data    fingerprint of all that decides what comes out, and the data's SHA-256
     made_with          versions and processor
@@ -38,7 +38,9 @@ from helpers.progress import progress_bar
 
 ROOT = Path(__file__).parent.parent
 RUNS = ROOT / "study" / "runs.jsonl"
-KEYS = {"candidate", "seed", "history", "confusion", "misread", "seconds", "made_from", "data", "made_with"}
+KEYS = {
+    "candidate", "seed", "history", "confusion", "misread", "taken_for", "seconds", "made_from", "data", "made_with",
+}  # fmt: skip
 
 Run = dict[str, Any]
 
@@ -158,10 +160,11 @@ def train_here(name: str, seed: int, epochs: int, data: str) -> Run:
     network, history = training.train(candidate, digits, settings)
     seconds = time.perf_counter() - start
     predicted = network.predict(candidate.inputs(digits.test_images), batch_size=500, verbose=0).argmax(axis=1)
+    misread = np.flatnonzero(predicted != digits.test_labels)
     return {
         "candidate": name, "seed": seed, "history": history,
         "confusion": confusion_matrix(digits.test_labels, predicted, labels=range(10)).tolist(),
-        "misread": np.flatnonzero(predicted != digits.test_labels).tolist(), "seconds": round(seconds, 2),
+        "misread": misread.tolist(), "taken_for": predicted[misread].tolist(), "seconds": round(seconds, 2),
         "made_from": fingerprint(training.ingredients(candidate, digits, settings)), "data": data,
         "made_with": training.made_with(),
     }  # fmt: skip
