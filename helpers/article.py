@@ -3,19 +3,26 @@
 Source: M. Pewsey, "MNIST handwritten digit classification", 28 September 2021.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.stats import t
 
-from helpers.evaluation import confused_pairs
+from helpers.embedding import standing_apart
+from helpers.evaluation import confused_pairs, wilson_interval
+from helpers.study import Run, wins
 
 SEED, EPOCHS, BATCH_SIZE = 12345, 5, 64
 # percent, after the last epoch
 TRAINING = {"dense": 98.5, "conv": 97.83}
 VALIDATION = {"dense": 98.01, "conv": 98.16}
 BEST = "dense"
+# A statement counts as true of a network if it is of so many percent of its trainings, or of the
+# pairs of trainings: the threshold that X. Bouthillier et al., "Accounting for variance in machine
+# learning benchmarks", 2021, recommend for calling one model better than another.
+OFTEN = 75
 # percent of each digit's test images, and counts with true digits in rows; both of the best model
 LABEL_ACCURACY = np.array([99.29, 98.77, 97.58, 97.62, 98.17, 98.09, 98.64, 97.37, 96.92, 97.62])
 CONFUSION = np.array(
@@ -39,7 +46,30 @@ def is_comparable(is_full: bool, epochs: int, batch_size: int) -> bool:
     return is_full and (epochs, batch_size) == (EPOCHS, BATCH_SIZE)
 
 
-def beside(ours: pd.DataFrame, comparable: bool, published: Mapping[str, Any]) -> pd.DataFrame:
+def published(images: int = 10_000) -> pd.DataFrame:
+    """The article's final accuracies in percent, each validation accuracy with its Wilson 95 % interval.
+
+    Returns
+    -------
+    DataFrame
+        A row a network: `training %`, `validation %`, `low %` and `high %`.
+    """
+    table = pd.DataFrame({"training %": TRAINING, "validation %": VALIDATION})
+    return table.join(_intervals(VALIDATION, dict.fromkeys(VALIDATION, images)))
+
+
+def published_by_digit() -> pd.DataFrame:
+    """The article's accuracy on each digit's test images, `accuracy %`, with its Wilson 95 % interval."""
+    table = pd.DataFrame({"accuracy %": LABEL_ACCURACY})
+    return table.join(_intervals(dict(enumerate(LABEL_ACCURACY)), dict(enumerate(CONFUSION.sum(axis=1).tolist()))))
+
+
+def _intervals(accuracies: Mapping[Any, float], images: Mapping[Any, int]) -> pd.DataFrame:
+    bounds = {key: wilson_interval(round(value / 100 * images[key]), images[key]) for key, value in accuracies.items()}
+    return 100 * pd.DataFrame.from_dict(bounds, orient="index", columns=["low %", "high %"])
+
+
+def beside(ours: pd.DataFrame, comparable: bool, published: pd.DataFrame) -> pd.DataFrame:
     """Our table with the article's figures in further columns, or as it is if they do not compare.
 
     Parameters
@@ -49,42 +79,168 @@ def beside(ours: pd.DataFrame, comparable: bool, published: Mapping[str, Any]) -
     comparable
         As `is_comparable` says.
     published
-        Columns to add, by the name of the column of `ours` that each belongs to.
+        Columns to add, indexed alike.
     """
-    if not comparable:
-        return ours
-    columns = {f"{name}, article": pd.Series(values) for name, values in published.items()}
-    return ours.join(pd.DataFrame(columns))
+    return ours.join(published.add_suffix(", article")) if comparable else ours
 
 
-def in_short(best: str, label_accuracy: pd.DataFrame, pairs: pd.DataFrame, comparable: bool) -> pd.DataFrame:
-    """What the article reads off its best model, and what we read off ours.
+def scorecard(
+    runs: Sequence[Run], finals: pd.DataFrame, links: np.ndarray, nearby: np.ndarray
+) -> pd.DataFrame:
+    """The article's seven claims, what is found over all runs of a study, and whether they hold.
+
+    A claim is taken apart into statements that are true or false. One about single trainings
+    is true if it is in three out of four of them, or of their pairs (`OFTEN`).
 
     Parameters
     ----------
-    best
-        Name of our best model.
-    label_accuracy
-        As `evaluation.label_accuracy` returns it.
-    pairs
-        As `evaluation.confused_pairs` returns it.
-    comparable
-        As `is_comparable` says; if not, our column stands alone.
+    runs, finals
+        As `study.load_runs` and `study.finals` return them.
+    links, nearby
+        As `embedding.links` and `embedding.digits_nearby` return them, of the test images.
+
+    Returns
+    -------
+    DataFrame
+        A row a claim: `article`, `here` and `verdict`, which is "holds" if all its statements
+        are true, "does not hold" if none is, and "holds in part" otherwise.
     """
+    chosen = [run for run in runs if run["candidate"] == BEST]
+    rows = {
+        "Final accuracies": _accuracies(finals),
+        "No overfitting": _learning(runs),
+        "Dense has the larger sum, conv validates better": _choice(finals),
+        "Digits are read about equally well": _evenness(chosen),
+        "4/9 and 2/7 are confused most": _confusions(chosen),
+        "The map agrees with the accuracies": _map(chosen, links),
+        "The errors can be understood": _errors(chosen, nearby),
+    }
+    verdicts = {claim: (there, here, verdict(statements)) for claim, (there, here, statements) in rows.items()}
+    table = pd.DataFrame.from_dict(verdicts, orient="index", columns=["article", "here", "verdict"])
+    return table.rename_axis("claim")
 
-    def column(best: str, accuracy: pd.Series, pairs: pd.DataFrame) -> dict[str, str]:
-        worst, top = accuracy.idxmin(), accuracy.idxmax()
-        misread = pairs["errors"].sum()
-        return {
-            "better network": best,
-            "test images misread": f"{misread:,}",
-            "digit read best": f"{top} ({accuracy[top]:.2f} %)",
-            "digit read worst": f"{worst} ({accuracy[worst]:.2f} %)",
-            "pairs confused most": ", ".join(f"{pair} ({n})" for pair, n in pairs["errors"].head(3).items()),
-        }
 
-    here = column(best, label_accuracy["accuracy %"], pairs)
-    if not comparable:
-        return pd.DataFrame({"here": here})
-    there = column(BEST, pd.Series(LABEL_ACCURACY), confused_pairs(CONFUSION))
-    return pd.DataFrame({"article": there, "here": here})
+def verdict(statements: Sequence[bool]) -> str:
+    """Whether a claim that consists of these statements holds."""
+    return "holds" if all(statements) else "holds in part" if any(statements) else "does not hold"
+
+
+# Each of the following returns what the article says, what is found here, and which statements are true.
+Finding = tuple[str, str, list[bool]]
+
+
+def _accuracies(finals: pd.DataFrame) -> Finding:
+    """Is each published accuracy one that a further training could well have had?"""
+    statements, there, here = [], [], []
+    for name in TRAINING:
+        training, validation = finals.loc[name, "training %"], finals.loc[name, "validation %"]
+        statements += [_could_be_another(TRAINING[name], training), _could_be_another(VALIDATION[name], validation)]
+        there.append(f"{name} {TRAINING[name]:.2f} and {VALIDATION[name]:.2f} %")
+        here.append(f"{name} {_mean(training)} and {_mean(validation)} %")
+    return "; ".join(there), "; ".join(here), statements
+
+
+def _learning(runs: Sequence[Run]) -> Finding:
+    """Averaged over the runs, do both accuracies rise with each epoch, and is the loss lowest after the last?"""
+    statements, here = [], []
+    for name in TRAINING:
+        histories = [run["history"] for run in runs if run["candidate"] == name]
+        mean = {key: np.mean([history[key] for history in histories], axis=0) for key in histories[0]}
+        lowest = int(mean["val_loss"].argmin())
+        rising = all((np.diff(mean[key]) > 0).all() for key in ("accuracy", "val_accuracy"))
+        statements += [rising, lowest == len(mean["val_loss"]) - 1]
+        here.append(
+            f"{name}: mean accuracies {'rise' if rising else 'do not rise'} with each epoch, "
+            f"mean validation loss lowest after epoch {lowest + 1}"
+        )
+    return "both accuracies generally rise", "; ".join(here), statements
+
+
+def _choice(finals: pd.DataFrame) -> Finding:
+    table = wins(finals).loc["dense beats conv"]
+    by_sum, by_validation = table["by sum %"], table["by validation %"]
+    here = f"larger sum in {by_sum:.0f} % of seed pairs, lower validation accuracy in {100 - by_validation:.0f} %"
+    return "larger sum, lower validation accuracy", here, [by_sum >= OFTEN, 100 - by_validation >= OFTEN]
+
+
+def _evenness(runs: Sequence[Run]) -> Finding:
+    """Could the gap between best and worst digit be a further training's, and are they the same digits?"""
+    accuracies = np.array([_label_accuracy(run) for run in runs])
+    best, worst = LABEL_ACCURACY.argmax(), LABEL_ACCURACY.argmin()
+    gap, gaps = np.ptp(LABEL_ACCURACY), np.ptp(accuracies, axis=1)
+    is_best, is_worst = _percent(accuracies.argmax(axis=1) == best), _percent(accuracies.argmin(axis=1) == worst)
+    there = f"{gap:.2f} points from {best}, read best, to {worst}, read worst"
+    here = (
+        f"{_mean(gaps)} points; {best} is read best in {is_best:.0f} % of trainings, "
+        f"{worst} worst in {is_worst:.0f} %"
+    )
+    return there, here, [_could_be_another(gap, gaps), is_best >= OFTEN, is_worst >= OFTEN]
+
+
+def _confusions(runs: Sequence[Run]) -> Finding:
+    """Are the two pairs that the article names the two most confused?"""
+    table = named_pairs(runs)
+    shares = (table["4/9 among two"].mean() * 100, table["2/7 among two"].mean() * 100)
+    here = f"among the two most confused in {shares[0]:.0f} % and {shares[1]:.0f} % of trainings"
+    return "the two most confused pairs", here, [share >= OFTEN for share in shares]
+
+
+def _map(runs: Sequence[Run], links: np.ndarray) -> Finding:
+    apart = standing_apart(links)
+    groups = all(apart.loc[digit, "most often to"] in group for group in ({4, 7, 9}, {3, 5, 8}) for digit in group)
+    alone = sorted(apart.index[:2])
+    best = sorted(np.argsort(-np.mean([_label_accuracy(run) for run in runs], axis=0))[:2].tolist())
+    here = (
+        f"{'so they do' if groups else 'not quite so'}; {alone[0]} and {alone[1]} stand apart most; "
+        f"{best[0]} and {best[1]} are read best"
+    )
+    there = "4, 7, 9 and 3, 5, 8 mix; 0 and 1 stand apart, and are read best"
+    return there, here, [groups, alone == [0, 1], best == [0, 1]]
+
+
+def _errors(runs: Sequence[Run], nearby: np.ndarray) -> Finding:
+    """Does the digit that was read occur among the images most like the misread one?"""
+    found = np.concatenate([nearby[run["misread"], run["taken_for"]] for run in runs])
+    here = f"in {100 * found.mean():.0f} % of errors, the digit read is among those of the most similar images"
+    return "one can often see the digit that was read", here, [bool(found.mean() > 0.5)]
+
+
+def named_pairs(runs: Sequence[Run]) -> pd.DataFrame:
+    """Of each run, whether 4/9 and 2/7 are among its two most confused pairs.
+
+    Returns
+    -------
+    DataFrame
+        A row a run: `4/9 among two` and `2/7 among two`, and `only these`, whether both are. A
+        pair that ties with the second is among them.
+    """
+    rows = []
+    for run in runs:
+        errors = confused_pairs(np.array(run["confusion"]))["errors"]
+        among = errors >= errors.iloc[1]
+        one, other = among["4/9"], among["2/7"]
+        rows.append({"4/9 among two": one, "2/7 among two": other, "only these": one and other and among.sum() == 2})
+    return pd.DataFrame(rows)
+
+
+def _label_accuracy(run: Run) -> np.ndarray:
+    """Percent of each digit's images read correctly, shape (10,)."""
+    confusion = np.array(run["confusion"])
+    return 100 * np.diag(confusion) / confusion.sum(axis=1)
+
+
+def _could_be_another(value: float, values: Sequence[float]) -> bool:
+    """Whether a value lies in the 95 % interval in which one more is to be expected, were all drawn from a normal distribution.
+
+    Source: G. J. Hahn, W. Q. Meeker, "Statistical intervals", 1991, section 4.2.
+    """
+    margin = t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) * np.sqrt(1 + 1 / len(values))
+    return bool(abs(value - np.mean(values)) <= margin)
+
+
+def _mean(values: Sequence[float]) -> str:
+    return f"{np.mean(values):.2f} ± {np.std(values, ddof=1):.2f}"
+
+
+def _percent(true: np.ndarray) -> float:
+    return 100 * float(np.mean(true))

@@ -39,6 +39,12 @@ SAMPLE_MD5 = {
     "y_test": "25a4ce62dcd2602d01c1eebf4701d637",
 }
 
+# Test images whose label most of those who were asked disagree with. A lower bound: only 100
+# suspects were shown to anyone (C. G. Northcutt, A. Athalye, J. Mueller, "Pervasive label errors
+# in test sets destabilize machine learning benchmarks", 2021; mturk/mnist_mturk.json of
+# github.com/cleanlab/label-errors).
+DISPUTED = (947, 1621, 1901, 2130, 2462, 2597, 2654, 3520, 3558, 5937, 6651, 6783, 8527, 9679, 9729)
+
 Arrays = Mapping[str, np.ndarray]
 
 
@@ -73,6 +79,11 @@ class Digits:
     def name(self) -> str:
         """What to call the data in a title."""
         return "MNIST" if self.is_full else "5,000-digit sample of MNIST"
+
+    @property
+    def disputed(self) -> np.ndarray:
+        """Indices of the test images whose label most people would not agree with; none are known in the sample."""
+        return np.array(DISPUTED if self.is_full else (), dtype=int)
 
     @property
     def notice(self) -> str:

@@ -1,10 +1,14 @@
-"""Spectral embedding: images as points in a plane, close together if they look alike."""
+"""Spectral embedding: images as points in a plane, close together if they look alike; and what their neighbours say."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import numpy as np
+import pandas as pd
+from scipy.sparse import csr_matrix, diags_array, triu
+from scipy.stats import permutation_test, rankdata
 from sklearn.manifold import SpectralEmbedding
+from sklearn.neighbors import kneighbors_graph
 
 from helpers.data import normalise
 
@@ -13,15 +17,34 @@ from helpers.data import normalise
 ARPACK_UP_TO = 20_000  # images
 
 
-def spectral_embedding(images: np.ndarray, n_neighbors: int = 5, seed: int = 12345) -> np.ndarray:
-    """Embed images in the plane by the graph of their nearest neighbours.
+def neighbour_graph(images: np.ndarray, n_neighbors: int = 5) -> csr_matrix:
+    """Join each image to those most like it, by the distance between their pixels.
 
     Parameters
     ----------
     images
         Pixels 0 to 255, uint8, shape (n, 28, 28).
     n_neighbors
-        How many neighbours each image is joined to, itself among them.
+        How many images each is joined to, itself among them.
+
+    Returns
+    -------
+    csr_matrix
+        Shape (n, n), symmetric: 1 where two images are joined from both sides, 0.5 where from
+        one, as in scikit-learn's `SpectralEmbedding`.
+    """
+    pixels = normalise(images).reshape(len(images), -1)
+    joined = kneighbors_graph(pixels, n_neighbors, include_self=True)
+    return csr_matrix(0.5 * (joined + joined.T))
+
+
+def spectral_embedding(graph: csr_matrix, seed: int = 12345) -> np.ndarray:
+    """Lay a graph out in the plane so that what is joined comes to lie close together.
+
+    Parameters
+    ----------
+    graph
+        As `neighbour_graph` returns it.
     seed
         Where the eigenvalue solver starts.
 
@@ -31,13 +54,12 @@ def spectral_embedding(images: np.ndarray, n_neighbors: int = 5, seed: int = 123
         Coordinates, shape (n, 2): the two eigenvectors of the graph's Laplacian that follow
         the constant one. Only their ratios mean anything.
     """
-    pixels = normalise(images).reshape(len(images), -1)
     method = SpectralEmbedding(
-        n_components=2, affinity="nearest_neighbors", n_neighbors=n_neighbors, random_state=seed,
-        eigen_solver="arpack" if len(images) <= ARPACK_UP_TO else "amg",
+        n_components=2, affinity="precomputed", random_state=seed,
+        eigen_solver="arpack" if graph.shape[0] <= ARPACK_UP_TO else "amg",
     )  # fmt: skip
     with _global_seed(seed):
-        return method.fit_transform(pixels)
+        return method.fit_transform(graph)
 
 
 @contextmanager
@@ -76,3 +98,106 @@ def spread_out(points: np.ndarray, count: int, avoid: np.ndarray) -> np.ndarray:
         chosen.append(int(distance.argmax()))
         distance = np.minimum(distance, np.linalg.norm(points - points[chosen[-1]], axis=1))
     return np.array(chosen)
+
+
+def links(graph: csr_matrix, labels: np.ndarray) -> np.ndarray:
+    """How many pairs of joined images show these two digits.
+
+    Parameters
+    ----------
+    graph
+        As `neighbour_graph` returns it.
+    labels
+        Digits 0 to 9, shape (n,).
+
+    Returns
+    -------
+    ndarray
+        Counts, shape (10, 10), symmetric; each joined pair of different images counts once.
+    """
+    pairs = triu(graph, k=1).tocoo()
+    counts = np.zeros((10, 10), dtype=int)
+    np.add.at(counts, (labels[pairs.row], labels[pairs.col]), 1)
+    return counts + counts.T - np.diag(np.diag(counts))
+
+
+def digits_nearby(graph: csr_matrix, labels: np.ndarray) -> np.ndarray:
+    """Which digits are shown by the images that each image is joined to, bool, shape (n, 10).
+
+    Parameters
+    ----------
+    graph
+        As `neighbour_graph` returns it.
+    labels
+        Digits 0 to 9, shape (n,).
+    """
+    others = graph - diags_array(graph.diagonal())
+    return others @ np.eye(10)[labels] > 0
+
+
+def standing_apart(links: np.ndarray) -> pd.DataFrame:
+    """How far each digit keeps to itself, the one that does most first.
+
+    Parameters
+    ----------
+    links
+        As `links` returns it.
+
+    Returns
+    -------
+    DataFrame
+        Ten rows, indexed by `digit`: `links to others %`, the share of other digits among the
+        neighbours of its images, and `most often to`, the other digit most frequent there.
+    """
+    own = np.diag(links)
+    others = links - np.diag(own)
+    ends = 2 * own + others.sum(axis=1)  # a link within a digit has both its ends there
+    table = pd.DataFrame(
+        {"links to others %": 100 * others.sum(axis=1) / np.maximum(ends, 1), "most often to": others.argmax(axis=1)},
+        index=pd.RangeIndex(10, name="digit"),
+    )
+    return table.sort_values("links to others %", kind="stable")
+
+
+def foresight(links: np.ndarray, confusion: np.ndarray, permutations: int = 9999, seed: int = 12345) -> tuple[float, float]:
+    """Rank correlation, over the 45 pairs of digits, of links with confusions.
+
+    Parameters
+    ----------
+    links
+        As `links` returns it.
+    confusion
+        Counts, shape (10, 10): rows true, columns predicted. Both directions are added.
+    permutations
+        How often to exchange the digits at random.
+    seed
+        Of these exchanges.
+
+    Returns
+    -------
+    correlation, p
+        Spearman's correlation, and how often it comes out as high or higher when the ten
+        digits of one matrix are named at random. Pairs that share a digit are not
+        independent, so digits are exchanged, not pairs (N. Mantel, "The detection of disease
+        clustering and a generalized regression approach", 1967).
+    """
+    pairs = np.triu_indices(10, k=1)
+    linked, confused = _ranks(links[pairs]), _ranks((confusion + confusion.T)[pairs])
+    matrix = np.zeros((10, 10))
+    matrix[pairs] = linked
+    matrix += matrix.T
+
+    def correlation(order: np.ndarray) -> float:
+        return float(matrix[np.ix_(order, order)][pairs] @ confused)
+
+    test = permutation_test(
+        (np.arange(10),), correlation, permutation_type="pairings", n_resamples=permutations, vectorized=False,
+        alternative="greater", rng=np.random.default_rng(seed),
+    )  # fmt: skip
+    return test.statistic, float(test.pvalue)
+
+
+def _ranks(values: np.ndarray) -> np.ndarray:
+    """Ranks, centred and scaled so that the product of two such vectors is their correlation."""
+    ranks = rankdata(values) - (len(values) + 1) / 2
+    return ranks / max(np.linalg.norm(ranks), 1e-12)

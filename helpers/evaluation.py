@@ -1,9 +1,11 @@
 """How good the trained networks are, and how far the figures can be trusted."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
+from mlxtend.evaluate import mcnemar, mcnemar_table
 from scipy.stats import binomtest
 
 
@@ -27,17 +29,28 @@ def wilson_interval(successes: int, trials: int, confidence: float = 0.95) -> tu
     return float(interval.low), float(interval.high)
 
 
-def epoch_accuracies(history: Mapping[str, Sequence[float]]) -> pd.DataFrame:
+def epoch_accuracies(history: Mapping[str, Sequence[float]], images: int) -> pd.DataFrame:
     """Training and validation accuracy of one model, in percent, a row an epoch.
 
     Parameters
     ----------
     history
         `accuracy` and `val_accuracy`, a share between 0 and 1 an epoch.
+    images
+        How many images the validation accuracy is the share of.
+
+    Returns
+    -------
+    DataFrame
+        The columns `training %`, `validation %`, and `low %` and `high %`, the Wilson 95 %
+        interval of the validation accuracy. The training accuracy has none: it is no share
+        that one network reaches, but an average over a network that changes all the time.
     """
-    accuracies = {"training %": history["accuracy"], "validation %": history["val_accuracy"]}
     epochs = pd.RangeIndex(1, len(history["accuracy"]) + 1, name="epoch")
-    return 100 * pd.DataFrame(accuracies, index=epochs)
+    bounds = [wilson_interval(round(share * images), images) for share in history["val_accuracy"]]
+    columns = {"training %": history["accuracy"], "validation %": history["val_accuracy"]}
+    columns["low %"], columns["high %"] = zip(*bounds, strict=True)
+    return 100 * pd.DataFrame(columns, index=epochs)
 
 
 def final_accuracies(histories: Mapping[str, Mapping[str, Sequence[float]]], images: int) -> pd.DataFrame:
@@ -45,26 +58,109 @@ def final_accuracies(histories: Mapping[str, Mapping[str, Sequence[float]]], ima
 
     Parameters
     ----------
-    histories
-        Of each model, by its name: `accuracy` and `val_accuracy`, a share an epoch.
-    images
-        How many images the validation accuracy is the share of.
+    histories, images
+        As `epoch_accuracies` takes them; one history of each model, by its name.
 
     Returns
     -------
     DataFrame
-        A row a model; the columns `training %`, `validation %`, `low %` and `high %` (the
-        Wilson 95 % interval of the validation accuracy) and `sum %`.
+        A row a model; the columns of `epoch_accuracies`, and `sum %`.
+    """
+    rows = {name: epoch_accuracies(history, images).iloc[-1] for name, history in histories.items()}
+    table = pd.DataFrame.from_dict(rows, orient="index").rename_axis("model")
+    return table.assign(**{"sum %": table["training %"] + table["validation %"]})
+
+
+def error_rates(correct: Mapping[str, np.ndarray], reference: str) -> pd.DataFrame:
+    """Share of the images that each model misreads, and its relative change from one of the models.
+
+    Parameters
+    ----------
+    correct
+        Of each model, by its name: whether it reads each image correctly, bool, shape (n,).
+    reference
+        The model that the others are compared with.
+
+    Returns
+    -------
+    DataFrame
+        A row a model: `errors`, `error %`, its Wilson 95 % interval from `low %` to `high %`,
+        and `change %`, how much higher the error rate is than the reference's.
     """
     rows = {}
-    for name, history in histories.items():
-        training, validation = epoch_accuracies(history).iloc[-1]
-        low, high = wilson_interval(round(validation / 100 * images), images)
-        rows[name] = {
-            "training %": training, "validation %": validation, "low %": 100 * low, "high %": 100 * high,
-            "sum %": training + validation,
+    for name, right in correct.items():
+        errors, images = int((~right).sum()), len(right)
+        low, high = wilson_interval(errors, images)
+        rows[name] = {"errors": errors, "error %": 100 * errors / images, "low %": 100 * low, "high %": 100 * high}
+    table = pd.DataFrame.from_dict(rows, orient="index").rename_axis("model").astype({"errors": int})
+    table["change %"] = 100 * (table["error %"] / table.loc[reference, "error %"] - 1)
+    return table
+
+
+def paired_tests(correct: Mapping[str, np.ndarray]) -> pd.DataFrame:
+    """Compare models two by two on the images that one of them reads correctly and the other does not.
+
+    Parameters
+    ----------
+    correct
+        Of each model, by its name: whether it reads each image correctly, bool, shape (n,).
+
+    Returns
+    -------
+    DataFrame
+        A row a pair of models: how many images `only first` and `only second` reads
+        correctly, `difference` of their accuracies in points, its 95 % interval from `low` to
+        `high`, and the two-sided `p` of the exact McNemar test (Q. McNemar, "Note on the
+        sampling error of the difference between correlated proportions or percentages", 1947,
+        as implemented by mlxtend). The interval, like the test, takes the number of
+        images on which the two differ as given: it is SciPy's exact (Clopper-Pearson)
+        interval of the first model's share in them, so it leaves out 0 when p is below 0.05.
+    """
+    rows = {}
+    for (first, one), (second, other) in itertools.combinations(correct.items(), 2):
+        table = mcnemar_table(np.ones(len(one), int), one.astype(int), other.astype(int))
+        only_first, only_second = int(table[0, 1]), int(table[1, 0])
+        differ = only_first + only_second
+        share = binomtest(only_first, differ).proportion_ci() if differ else None
+        low, high = ((2 * share.low - 1, 2 * share.high - 1) if differ else (0.0, 0.0))
+        rows[f"{first}, {second}"] = {
+            "only first": only_first, "only second": only_second,
+            "difference": 100 * (only_first - only_second) / len(one),
+            "low": 100 * differ / len(one) * low, "high": 100 * differ / len(one) * high,
+            "p": mcnemar(table, exact=True)[1],
         }  # fmt: skip
-    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("model")
+    table = pd.DataFrame.from_dict(rows, orient="index").rename_axis("first, second")
+    return table.astype({"only first": int, "only second": int})
+
+
+def winners_advantage(correct: np.ndarray, splits: int = 1000, seed: int = 12345) -> pd.Series:
+    """How much better the best of several models looks on the images that it was chosen by than on others.
+
+    The images are split at random into two halves, over and over. On one half the model with
+    the highest accuracy is chosen (of equals the first), on the other half it is looked at again.
+
+    Parameters
+    ----------
+    correct
+        Whether each model reads each image correctly, bool, shape (models, n).
+    splits
+        How often to split.
+    seed
+        Of the random halves.
+
+    Returns
+    -------
+    Series
+        Means over the splits, in percent: the winner's accuracy `where chosen`, on the
+        half that chose it, and `elsewhere`, on the other; and `advantage`, the difference.
+    """
+    images = correct.shape[1]
+    halves = np.random.default_rng(seed).permuted(np.tile(np.arange(images) < images // 2, (splits, 1)), axis=1)
+    read = correct.astype(np.float32)  # exact: counts stay below 2**24
+    here, there = read @ halves.T / (images // 2), read @ ~halves.T / (images - images // 2)
+    winners, each = here.argmax(axis=0), np.arange(splits)
+    chosen, elsewhere = (100 * float(half[winners, each].mean(dtype=float)) for half in (here, there))
+    return pd.Series({"where chosen": chosen, "elsewhere": elsewhere, "advantage": chosen - elsewhere})
 
 
 def label_accuracy(true_labels: np.ndarray, predicted_labels: np.ndarray) -> pd.DataFrame:
@@ -128,3 +224,56 @@ def confused_pairs(confusion: np.ndarray) -> pd.DataFrame:
     )
     table["share %"] = 100 * table["errors"] / max(table["errors"].sum(), 1)
     return table.sort_values("errors", ascending=False, kind="stable")
+
+
+def reliability(probabilities: np.ndarray, true_labels: np.ndarray, bins: int = 10) -> pd.DataFrame:
+    """How often predictions are right that were made with a given probability.
+
+    Parameters
+    ----------
+    probabilities
+        Of the ten classes, shape (n, 10); the prediction is the most probable one.
+    true_labels
+        Digits 0 to 9, shape (n,).
+    bins
+        Equally wide, between 0 and 1.
+
+    Returns
+    -------
+    DataFrame
+        A row a bin, indexed by its bounds ("0.9 to 1.0"): `images`, `probability %`, the mean
+        probability given to the prediction, and `accuracy %`, with its Wilson 95 % interval
+        from `low %` to `high %`. Bins without images are left out.
+    """
+    probability = probabilities.max(axis=1).astype(float)
+    correct = probabilities.argmax(axis=1) == true_labels
+    places = np.minimum((probability * bins).astype(int), bins - 1)
+    rows = {}
+    for place in np.unique(places):
+        inside = places == place
+        images, right = int(inside.sum()), int(correct[inside].sum())
+        low, high = wilson_interval(right, images)
+        rows[f"{place / bins:.1f} to {(place + 1) / bins:.1f}"] = {
+            "images": images, "probability %": 100 * probability[inside].mean(),
+            "accuracy %": 100 * right / images, "low %": 100 * low, "high %": 100 * high,
+        }  # fmt: skip
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("probability").astype({"images": int})
+
+
+def expected_calibration_error(table: pd.DataFrame) -> float:
+    """By how many points probabilities and accuracies differ, averaged over the images.
+
+    Parameters
+    ----------
+    table
+        As `reliability` returns it. Source: M. P. Naeini, G. F. Cooper, M. Hauskrecht, "Obtaining well
+        calibrated probabilities using Bayesian binning", 2015.
+    """
+    gaps = (table["accuracy %"] - table["probability %"]).abs()
+    return float((table["images"] * gaps).sum() / table["images"].sum())
+
+
+def most_certain_errors(probabilities: np.ndarray, true_labels: np.ndarray) -> np.ndarray:
+    """Indices of the images that are read wrongly, the one with the highest probability first."""
+    wrong = np.flatnonzero(probabilities.argmax(axis=1) != true_labels)
+    return wrong[np.argsort(-probabilities[wrong].max(axis=1), kind="stable")]

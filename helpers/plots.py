@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.offsetbox import AnnotationBbox, OffsetImage
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.ticker import MaxNLocator, PercentFormatter, StrMethodFormatter
 
 # Ten colours that stay apart for colour-blind readers too (M. A. Petroff, 2021), one a digit.
 # In an order that keeps the digits apart which overlap in the embedding: 3, 5, 8 and 4, 7, 9.
@@ -95,6 +95,116 @@ def history_curves(histories: Mapping[str, Mapping[str, Sequence[float]]], title
         axis.grid(alpha=0.3)
     panels[0].set_ylabel("accuracy")
     panels[0].legend(loc="lower right")
+    return figure
+
+
+@_styled
+def runs(finals: pd.DataFrame, published: Mapping[str, tuple[float, float]], title: str) -> Figure:
+    """Each run as a point, by both accuracies that the article adds, and the article's own among them.
+
+    Parameters
+    ----------
+    finals
+        As `study.finals` returns it.
+    published
+        The article's training and validation accuracy of some of the candidates, in percent.
+    title
+        What the figure shows.
+    """
+    figure = Figure(figsize=(WIDTH, 5.2))
+    axis = figure.subplots()
+    for (name, group), color, marker in zip(finals.groupby("candidate", sort=False), PETROFF, "osD^v<>", strict=False):
+        training, validation = group["training %"], group["validation %"]
+        axis.scatter(training, validation, s=30, color=color, marker=marker, alpha=0.7, linewidths=0)
+        place = training.mean(), validation.max()
+        axis.annotate(name, place, (0, 10), textcoords="offset points", ha="center", fontsize=11, fontweight="bold")
+        if name in published:
+            axis.scatter(*published[name], s=260, color=color, marker="*", edgecolors="black", zorder=3)
+            axis.annotate("article", published[name], (0, -17), textcoords="offset points", ha="center")
+    axis.margins(0.12)
+    axis.set_title(title, pad=18)
+    axis.set(xlabel="final training accuracy, %", ylabel="final validation accuracy, %")
+    axis.grid(alpha=0.3)
+    axis.set_axisbelow(True)
+    low, high = axis.get_xlim(), axis.get_ylim()
+    for total in np.arange(np.ceil(2 * (low[0] + high[0])) / 2, low[1] + high[1], 0.5):
+        axis.axline((total - high[0], high[0]), slope=-1, color="gray", linewidth=0.7, linestyle=":", zorder=0)
+        along_top = total - high[1] > low[0]
+        edge = (total - high[1], high[1]) if along_top else (low[0], total - low[0])
+        axis.annotate(
+            f"sum {total:.1f}" if along_top else f"{total:.1f}", edge, (0, 2) if along_top else (2, 0), textcoords="offset points", color="dimgray",
+            fontsize=8, ha="center" if along_top else "left", va="bottom", annotation_clip=False,
+        )  # fmt: skip
+    axis.set(xlim=low, ylim=high)
+    return figure
+
+
+@_styled
+def reliability(table: pd.DataFrame, title: str) -> Figure:
+    """Accuracy by the probability given to the prediction, and how many images have such a probability.
+
+    Parameters
+    ----------
+    table
+        As `evaluation.reliability` returns it.
+    title
+        What the figure shows.
+    """
+    figure = Figure(figsize=(WIDTH * 0.75, 5.6))
+    figure.suptitle(title)
+    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[2.2, 1])
+    upper.plot([0, 100], [0, 100], color="gray", linestyle="--")
+    upper.text(
+        3, 6, "right as often as said", color="dimgray", rotation=45, rotation_mode="anchor", transform_rotates_text=True
+    )
+    below, above = table["accuracy %"] - table["low %"], table["high %"] - table["accuracy %"]
+    upper.errorbar(
+        table["probability %"], table["accuracy %"], yerr=[below, above], fmt="o", color=PETROFF[0], capsize=4,
+        clip_on=False,
+    )
+    upper.set(ylabel="predicted correctly, %", xlim=(0, 100), ylim=(0, 100))
+    middles = [10 * (10 * float(bounds.split()[0]) + 0.5) for bounds in table.index]
+    bars = lower.bar(middles, table["images"], width=9, color=PETROFF[0], alpha=0.3)
+    lower.bar_label(bars, [f"{count:,}" for count in table["images"]], padding=2)
+    lower.set(xlabel="probability given to the prediction, %", ylabel="images", yscale="log")
+    lower.set_ylim(0.7, 12 * table["images"].max())
+    lower.set_xticks(range(0, 101, 10))
+    for axis in (upper, lower):
+        axis.grid(alpha=0.3)
+        axis.set_axisbelow(True)
+    return figure
+
+
+@_styled
+def foresight(links: np.ndarray, confusion: np.ndarray, named: int, title: str) -> Figure:
+    """Each pair of digits as a point: how often the two are neighbours, how often confused.
+
+    Parameters
+    ----------
+    links
+        As `embedding.links` returns it.
+    confusion
+        Counts, shape (10, 10): rows true, columns predicted. Both directions are added.
+    named
+        So many pairs, those with most links and those with most confusions, carry their names.
+    title
+        What the figure shows.
+    """
+    first, second = np.triu_indices(10, k=1)
+    linked, confused = links[first, second], (confusion + confusion.T)[first, second]
+    figure = Figure(figsize=(WIDTH, 4.6))
+    axis = figure.subplots()
+    axis.scatter(linked, confused, s=28, color=PETROFF[0], alpha=0.7, linewidths=0)
+    for pair in {*np.argsort(-linked, kind="stable")[:named], *np.argsort(-confused, kind="stable")[:named]}:
+        name = f"{first[pair]}/{second[pair]}"
+        axis.annotate(name, (linked[pair], confused[pair]), (0, 5), textcoords="offset points", fontsize=10, ha="center")
+    for scale in (axis.xaxis, axis.yaxis):
+        scale.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+    axis.set(title=title, xlabel="pairs of joined images that show the two digits", ylabel="images of one taken for the other")
+    axis.set_xlim(0, None)
+    axis.set_ylim(0, None)
+    axis.margins(0.08)
+    axis.grid(alpha=0.3)
     return figure
 
 

@@ -1,11 +1,17 @@
-"""What a run found, in a form for the notebook's first screen and for a terminal."""
+"""What a run found: for the notebook's first screen, for a terminal, and as a file for the tests."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from helpers.evaluation import wilson_interval
+
+RESULTS = Path(__file__).parent.parent / "build" / "results.json"
 
 
 @dataclass(frozen=True)
@@ -25,10 +31,19 @@ class Headline:
 
 
 PENDING = Headline(("The last cell fills this in.",))
+NO_STUDY = Headline((
+    "Left out: a run on the sample of MNIST, or with other epochs or batches than the article's, does not compare "
+    "with the article and the study.",
+))  # fmt: skip
+
+
+def number(value: float) -> str:
+    """A number for a table: two decimals, or two digits if it is small."""
+    return f"{value:.2f}" if value == 0 or abs(value) >= 0.01 else f"{value:.1g}"
 
 
 def headline(
-    notices: Sequence[str], accuracies: pd.DataFrame, best: str, correct: int, images: int, pairs: pd.DataFrame
+    notices: Sequence[str], accuracies: pd.DataFrame, normalised: pd.DataFrame, correct: np.ndarray, scores: pd.DataFrame
 ) -> Headline:
     """Sum a run up.
 
@@ -37,22 +52,61 @@ def headline(
     notices
         What a reader must know about the run first.
     accuracies
-        As `evaluation.final_accuracies` returns it, with or without the article's columns.
-    best
-        Name of the model that was chosen.
-    correct, images
-        So many of so many test images it reads correctly.
-    pairs
-        As `evaluation.confused_pairs` returns it.
+        As `evaluation.final_accuracies` returns it, of the article's networks.
+    normalised
+        The same, of all networks.
+    correct
+        Whether the better of the article's networks reads each test image correctly, bool, shape (n,).
+    scores
+        As `article.scorecard` returns it, or empty.
     """
-    sums = accuracies["sum %"].sort_values(ascending=False)
-    low, high = wilson_interval(correct, images)
-    worst = pairs.iloc[0]
-    sentences = (
-        f"By the article's rule, the larger sum of final training and validation accuracy, "
-        f"the better network is {best}: {sums.iloc[0]:.2f} against {sums.iloc[1]:.2f}.",
-        f"It reads {correct:,} of {images:,} test images correctly, {100 * correct / images:.2f} % "
-        f"(95 % interval {100 * low:.2f} to {100 * high:.2f} %); the pair it confuses most is "
-        f"{pairs.index[0]}, with {worst['errors']:.0f} of its {images - correct:,} errors.",
-    )
-    return Headline((*notices, *sentences), accuracies.map("{:.2f}".format))
+    sums, all_sums = (table["sum %"].sort_values(ascending=False) for table in (accuracies, normalised))
+    read, images = int(correct.sum()), len(correct)
+    low, high = wilson_interval(read, images)
+    sentences = [
+        f"By the article's rule, the larger sum of final training and validation accuracy, the better of its two "
+        f"networks is {sums.index[0]}, {sums.iloc[0]:.2f} against {sums.iloc[1]:.2f}; it reads {read:,} of {images:,} "
+        f"test images correctly, {100 * read / images:.2f} % (95 % interval {100 * low:.2f} to {100 * high:.2f} %).",
+        f"Once the convolutional network gets normalised pixels too, the same rule picks {all_sums.index[0]}, "
+        f"with {all_sums.iloc[0]:.2f}.",
+    ]
+    if scores.empty:
+        return Headline((*notices, *sentences), accuracies.map(number))
+    return Headline((*notices, *sentences), scores[["verdict"]].rename_axis("the article's claim"))
+
+
+def write_results(names: Mapping[str, Any], path: Path = RESULTS) -> None:
+    """Write what a run found to a file, for those who check the text against it.
+
+    Parameters
+    ----------
+    names
+        Whatever the run has given a name to. Taken are numbers, tables, arrays of up to 1000
+        numbers, and mappings of these; not what has a name that begins with an underscore.
+    path
+        The file, made with its folder; what it held is replaced.
+    """
+    plain = {name: _plain(value) for name, value in names.items() if not name.startswith("_") and _is_result(value)}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(plain, indent=1) + "\n", encoding="utf-8")
+
+
+def _is_result(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        return bool(value) and all(map(_is_result, value.values()))
+    if isinstance(value, (np.ndarray, list)):
+        return 0 < np.size(value) <= 1000 and np.issubdtype(np.asarray(value).dtype, np.number)
+    return isinstance(value, (pd.DataFrame, pd.Series, int, float, np.number)) and not isinstance(value, bool)
+
+
+def _plain(value: Any) -> Any:
+    """As JSON has it; a table as its rows by name, each with its columns by name."""
+    if isinstance(value, pd.DataFrame):
+        return {_name(key): _plain(row) for key, row in zip(value.index, value.to_dict("records"), strict=True)}
+    if isinstance(value, (Mapping, pd.Series)):
+        return {_name(key): _plain(item) for key, item in value.items()}
+    return value.tolist() if isinstance(value, (np.ndarray, np.generic)) else value
+
+
+def _name(key: Any) -> str:
+    return ", ".join(map(str, key)) if isinstance(key, tuple) else str(key)

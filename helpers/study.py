@@ -16,6 +16,7 @@ network's layers from Python's global generator: in a Dask worker other threads 
 too, and the same seed gives another network.
 """
 
+import itertools
 import json
 import os
 import platform
@@ -23,14 +24,16 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from filelock import FileLock, Timeout
 from joblib import Parallel, delayed, parallel_config
+from scipy.stats import mannwhitneyu
 from sklearn.metrics import confusion_matrix
 
 from helpers.data import Digits, load_mnist
@@ -196,6 +199,81 @@ def load_runs(path: Path = RUNS) -> list[Run]:
             ) from None
         runs.append(run)
     return runs
+
+
+def finals(runs: Sequence[Run], names: Sequence[str]) -> pd.DataFrame:
+    """Accuracies after the last epoch, in percent: a row a run, ordered by seed.
+
+    Parameters
+    ----------
+    runs
+        As `load_runs` returns them.
+    names
+        The candidates to take in, in the order in which they are to appear.
+
+    Returns
+    -------
+    DataFrame
+        Indexed by `candidate` and `seed`; the columns `training %`, `validation %` and `sum %`.
+    """
+    rows = {
+        (run["candidate"], run["seed"]): [100 * run["history"][key][-1] for key in ("accuracy", "val_accuracy")]
+        for name in names
+        for run in sorted(runs, key=lambda run: run["seed"])
+        if run["candidate"] == name
+    }
+    table = pd.DataFrame.from_dict(rows, orient="index", columns=["training %", "validation %"])
+    table.index = pd.MultiIndex.from_tuples(rows, names=["candidate", "seed"])
+    return table.assign(**{"sum %": table["training %"] + table["validation %"]})
+
+
+def spread(finals: pd.DataFrame) -> pd.DataFrame:
+    """Mean and standard deviation over the runs of each candidate, from what `finals` returns."""
+    groups = finals.groupby("candidate", sort=False)
+    means, deviations = groups.mean(), groups.std()
+    columns = {"runs": groups.size()}
+    for column in finals.columns:
+        columns |= {column: means[column], f"{column} sd": deviations[column]}
+    return pd.DataFrame(columns)
+
+
+def wins(finals: pd.DataFrame) -> pd.DataFrame:
+    """In what share of seed pairs, any seed of the one with any of the other, a candidate beats another.
+
+    Parameters
+    ----------
+    finals
+        As the function of that name returns it.
+
+    Returns
+    -------
+    DataFrame
+        A row a pair of candidates, `by validation %` and `by sum %`. A tie counts half: this
+        is the Mann-Whitney statistic over the number of pairs, which SciPy computes (X. Bouthillier et
+        al., "Accounting for variance in machine learning benchmarks", 2021, section 4).
+    """
+    rows = {}
+    for first, second in itertools.combinations(finals.index.unique("candidate"), 2):
+        one, other = finals.loc[first], finals.loc[second]
+        rows[f"{first} beats {second}"] = {
+            f"by {column}": 100 * mannwhitneyu(one[column], other[column]).statistic / (len(one) * len(other))
+            for column in ("validation %", "sum %")
+        }
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("% of seed pairs")
+
+
+def read_correctly(runs: Sequence[Run], name: str, images: int) -> np.ndarray:
+    """Whether each run of a candidate reads each test image correctly, bool, shape (runs, images)."""
+    chosen = [run for run in runs if run["candidate"] == name]
+    correct = np.ones((len(chosen), images), dtype=bool)
+    for row, run in zip(correct, chosen, strict=True):
+        row[run["misread"]] = False
+    return correct
+
+
+def confusion(runs: Sequence[Run], name: str) -> np.ndarray:
+    """Confusion counts of all runs of a candidate together, shape (10, 10): rows true, columns predicted."""
+    return np.sum([run["confusion"] for run in runs if run["candidate"] == name], axis=0)
 
 
 def _candidates() -> dict[str, Any]:

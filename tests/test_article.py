@@ -1,7 +1,8 @@
 import numpy as np
 import pandas as pd
+import pytest
 
-from helpers import article, evaluation
+from helpers import article, evaluation, study
 
 
 def test_published_figures_agree_with_each_other():
@@ -19,19 +20,104 @@ def test_only_like_is_compared_with_like():
 
 def test_beside():
     ours = pd.DataFrame({"training %": [98.0, 99.0]}, index=["conv", "dense"])
-    table = article.beside(ours, True, {"training %": article.TRAINING})
-    assert table.columns.tolist() == ["training %", "training %, article"]
+    table = article.beside(ours, True, article.published())
+    assert table.columns.tolist()[:2] == ["training %", "training %, article"]
     assert table["training %, article"].tolist() == [97.83, 98.5]
-    assert article.beside(ours, False, {"training %": article.TRAINING}) is ours
+    low, high = evaluation.wilson_interval(9_816, 10_000)
+    assert table.loc["conv", ["low %, article", "high %, article"]].tolist() == pytest.approx([100 * low, 100 * high])
+    assert article.beside(ours, False, article.published()) is ours
 
 
-def test_in_short():
-    by_digit = evaluation.label_accuracy(np.array([1, 1, 2, 2, *range(10)]), np.array([1, 1, 2, 3, *range(10)]))
-    pairs = evaluation.confused_pairs(np.eye(10, dtype=int) + np.eye(10, k=1, dtype=int))
-    table = article.in_short("conv", by_digit, pairs, comparable=True)
-    assert table["here"].tolist()[:2] == ["conv", "9"]
-    assert table.loc["digit read worst", "here"] == "2 (66.67 %)"
-    assert table["article"].tolist() == [
-        "dense", "199", "0 (99.29 %)", "8 (96.92 %)", "4/9 (24), 2/7 (18), 2/8 (13)",
-    ]  # fmt: skip
-    assert article.in_short("conv", by_digit, pairs, comparable=False).columns.tolist() == ["here"]
+def test_published_accuracies_of_the_digits():
+    table = article.published_by_digit()
+    low, high = evaluation.wilson_interval(973, 980)
+    assert table.loc[0].tolist() == pytest.approx([99.29, 100 * low, 100 * high])
+
+
+@pytest.mark.parametrize(
+    ("statements", "verdict"),
+    [([True, True], "holds"), ([True, False], "holds in part"), ([False], "does not hold"), ([True], "holds")],
+)
+def test_verdict(statements, verdict):
+    assert article.verdict(statements) == verdict
+
+
+# --- the scorecard, on a made-up study that is just like the article says
+
+NEARBY = np.zeros((10_000, 10), dtype=bool)
+NEARBY[:, [1, 7]] = True
+LINKS = np.eye(10, dtype=int) * 1_000
+for one, other, count in ((4, 9, 90), (7, 9, 80), (3, 5, 70), (3, 8, 60), (0, 6, 4), (1, 7, 5), (2, 7, 50), (6, 5, 55)):
+    LINKS[one, other] = LINKS[other, one] = count
+
+
+def made_up(changed=None, **history):
+    """Four trainings of each network around the article's figures; `changed` edits the confusion counts."""
+    runs = []
+    for number, shift in enumerate((-0.0003, -0.0001, 0.0001, 0.0003)):
+        for name in article.TRAINING:
+            training, validation = article.TRAINING[name] / 100 + shift, article.VALIDATION[name] / 100 + shift / 3
+            confusion = article.CONFUSION.copy()
+            confusion[1, 8], confusion[1, 1] = 3, 1_126  # so that 1 is read better than all others but 0
+            confusion[8, 7] += number % 2  # so that the gap is not always the same
+            confusion[8, 8] -= number % 2
+            if changed is not None:
+                changed(confusion)
+            runs.append({
+                "candidate": name, "seed": number, "confusion": confusion.tolist(), "misread": [1, 2, 3], "taken_for": [1, 7, 3],
+                "history": {"accuracy": [0.9, training], "val_accuracy": [0.95, validation], "val_loss": [0.2, 0.1]} | history,
+            })  # fmt: skip
+    return runs
+
+
+def scorecard(runs, links=LINKS, nearby=NEARBY):
+    return article.scorecard(runs, study.finals(runs, ["dense", "conv"]), links, nearby)
+
+
+def test_all_claims_hold_where_all_is_as_the_article_says():
+    table = scorecard(made_up())
+    assert table["verdict"].tolist() == ["holds"] * 7
+    assert "dense 98.50 ± 0.03 and 98.01 ± 0.01 %" in table.loc["Final accuracies", "here"]
+    assert table.loc["The errors can be understood", "here"].startswith("in 67 % of errors")
+
+
+def move(count, source, target):
+    def changed(confusion):
+        confusion[source] -= count
+        confusion[target] += count
+
+    return changed
+
+
+@pytest.mark.parametrize(
+    ("claim", "wrong", "verdict"),
+    [
+        ("Final accuracies", {"runs": made_up(accuracy=[0.9, 0.95])}, "holds in part"),
+        ("Final accuracies", {"runs": made_up(accuracy=[0.9, 0.95], val_accuracy=[0.9, 0.95])}, "does not hold"),
+        ("No overfitting", {"runs": made_up(val_loss=[0.1, 0.2])}, "holds in part"),
+        ("No overfitting", {"runs": made_up(val_loss=[0.1, 0.2], val_accuracy=[0.99, 0.98])}, "does not hold"),
+        ("Dense has the larger sum, conv validates better", {"runs": made_up(accuracy=[0.9, 0.95])}, "holds in part"),
+        ("Digits are read about equally well", {"runs": made_up(move(40, (0, 0), (0, 6)))}, "does not hold"),
+        ("Digits are read about equally well", {"runs": made_up(move(40, (8, 8), (8, 6)))}, "holds in part"),
+        ("4/9 and 2/7 are confused most", {"runs": made_up(move(30, (8, 8), (8, 6)))}, "holds in part"),
+        ("4/9 and 2/7 are confused most", {"runs": made_up(lambda c: [move(30, (d, d), (d, 6))(c) for d in (5, 8)])}, "does not hold"),
+        ("The map agrees with the accuracies", {"links": LINKS[::-1, ::-1]}, "holds in part"),
+        ("The errors can be understood", {"nearby": ~NEARBY}, "does not hold"),
+    ],
+)  # fmt: skip
+def test_claims_that_do_not_hold(claim, wrong, verdict):
+    assert scorecard(**({"runs": made_up()} | wrong)).loc[claim, "verdict"] == verdict
+
+
+def test_a_pair_that_ties_with_the_second_is_among_the_most_confused():
+    run = {"confusion": article.CONFUSION.copy()}
+    run["confusion"][2, 8] += 5  # 2/8, with 13, now has as many as 2/7, with 18
+    table = article.named_pairs([{"confusion": article.CONFUSION}, run])
+    assert table["4/9 among two"].tolist() == table["2/7 among two"].tolist() == [True, True]
+    assert table["only these"].tolist() == [True, False]
+
+
+def test_what_could_be_one_more():
+    """Ten values with mean 0 and standard deviation 1: t(0.975, 9) = 2.262, times the root of 1.1."""
+    values = np.array([-1, 1] * 5) * np.sqrt(0.9)
+    assert article._could_be_another(2.37, values) and not article._could_be_another(2.38, values)

@@ -1,31 +1,53 @@
 import numpy as np
+import pytest
+from scipy.sparse import csr_matrix
+from scipy.stats import spearmanr
+from sklearn.manifold import SpectralEmbedding
 
-from helpers import embedding
+from helpers import article, embedding
+from helpers.data import normalise
 
 
-def test_embedding_of_real_digits(sample):
-    points = embedding.spectral_embedding(sample.test_images)
+@pytest.fixture(scope="module")
+def graph(sample):
+    return embedding.neighbour_graph(sample.test_images)
+
+
+def test_embedding_of_real_digits(sample, graph):
+    """The one that scikit-learn makes of the pixels in a single step, as in the article."""
+    points = embedding.spectral_embedding(graph)
+    pixels = normalise(sample.test_images).reshape(1_000, -1)
+    method = SpectralEmbedding(2, affinity="nearest_neighbors", n_neighbors=5, random_state=12345, eigen_solver="arpack")
     assert points.shape == (1_000, 2)
-    assert np.array_equal(points, embedding.spectral_embedding(sample.test_images))
+    assert np.array_equal(points, method.fit_transform(pixels))
+    assert np.array_equal(points, embedding.spectral_embedding(graph))
 
 
-def test_multigrid_finds_the_same_map(sample, monkeypatch):
+def test_neighbour_graph(sample, graph):
+    """Each image is joined to itself and its four nearest, and to those it is a nearest one of."""
+    assert abs(graph - graph.T).nnz == 0 and set(graph.data) == {0.5, 1.0} and (graph.diagonal() == 1).all()
+    pixels = normalise(sample.test_images).reshape(1_000, -1)
+    nearest = np.linalg.norm(pixels - pixels[7], axis=1).argsort()[:5]
+    assert (graph[7].toarray()[0, nearest] > 0).all() and graph.sum() == pytest.approx(5_000)
+
+
+def test_multigrid_finds_the_same_map(graph, monkeypatch):
     """As for graphs too large for Arpack; digit by digit the same each time, and nothing else is seeded by it."""
-    exact = embedding.spectral_embedding(sample.test_images)
+    exact = embedding.spectral_embedding(graph)
     monkeypatch.setattr(embedding, "ARPACK_UP_TO", 0)
     np.random.seed(1)
-    points = embedding.spectral_embedding(sample.test_images)
+    points = embedding.spectral_embedding(graph)
     after = np.random.rand()
-    assert np.array_equal(points, embedding.spectral_embedding(sample.test_images))
+    assert np.array_equal(points, embedding.spectral_embedding(graph))
     np.random.seed(1)
     assert after == np.random.rand()
     assert not np.array_equal(points, exact)
     assert all(abs(np.corrcoef(points[:, axis], exact[:, axis])[0, 1]) > 0.999 for axis in (0, 1))
 
 
-def test_zeros_and_ones_lie_apart(sample):
+def test_zeros_and_ones_lie_apart(sample, graph):
     """An image of a 0 or a 1 lies nearer to the middle of its own digit than to that of the other."""
-    points, labels = embedding.spectral_embedding(sample.test_images), sample.test_labels
+    points, labels = embedding.spectral_embedding(graph), sample.test_labels
     centres = embedding.label_centres(points, labels)
     for own, other in ((0, 1), (1, 0)):
         mine = points[labels == own]
@@ -34,8 +56,9 @@ def test_zeros_and_ones_lie_apart(sample):
 
 
 def test_more_neighbours_give_another_map(sample):
-    few, many = (embedding.spectral_embedding(sample.test_images, n_neighbors=n) for n in (5, 10))
-    assert not np.allclose(few, many)
+    few, many = (embedding.neighbour_graph(sample.test_images, n) for n in (5, 10))
+    assert many.nnz > few.nnz
+    assert not np.allclose(embedding.spectral_embedding(few), embedding.spectral_embedding(many))
 
 
 def test_label_centres():
@@ -47,3 +70,48 @@ def test_label_centres():
 def test_spread_out():
     points = np.array([[0.0, 0], [1, 0], [10, 0], [10, 1], [4, 0]])
     assert embedding.spread_out(points, 3, avoid=np.array([[0.0, 0]])).tolist() == [3, 4, 1]
+
+
+# --- what the neighbours say: images 0 and 1 show a 3, 2 a 5, 3 a 7; 0 is joined to all others, 1 to 2
+LABELS = np.array([3, 3, 5, 7])
+GRAPH = csr_matrix([[1, 1, 0.5, 0.5], [1, 1, 0.5, 0], [0.5, 0.5, 1, 0], [0.5, 0, 0, 1]])
+
+
+def test_links_by_hand():
+    links = embedding.links(GRAPH, LABELS)
+    assert links[3, 3] == 1 and links[3, 5] == links[5, 3] == 2 and links[3, 7] == links[7, 3] == 1
+    assert links.sum() == 1 + 2 * 2 + 2 * 1
+
+
+def test_standing_apart_by_hand():
+    table = embedding.standing_apart(embedding.links(GRAPH, LABELS))
+    assert table.loc[3].tolist() == [pytest.approx(100 * 3 / 5), 5]
+    assert table.loc[7].tolist() == [100, 3]
+    assert table["links to others %"].is_monotonic_increasing
+
+
+def test_digits_nearby_by_hand():
+    nearby = embedding.digits_nearby(GRAPH, LABELS)
+    assert [np.flatnonzero(row).tolist() for row in nearby] == [[3, 5, 7], [3, 5], [3], [3]]
+
+
+def test_foresight_is_spearmans_correlation():
+    """Of the article's confusions with those in another order of the digits."""
+    other = np.random.default_rng(0).permutation(10)
+    shuffled = article.CONFUSION[np.ix_(other, other)]
+    pairs = np.triu_indices(10, k=1)
+    expected = spearmanr(*((counts + counts.T)[pairs] for counts in (article.CONFUSION, shuffled))).statistic
+    correlation, p = embedding.foresight(article.CONFUSION + article.CONFUSION.T, shuffled, permutations=99)
+    assert correlation == pytest.approx(expected) and p > 0.05
+
+
+def test_perfect_foresight():
+    """No other of 99 orders of the digits does as well."""
+    assert embedding.foresight(article.CONFUSION + article.CONFUSION.T, article.CONFUSION, 99) == (pytest.approx(1), 0.01)
+
+
+def test_foresight_by_chance_has_any_p():
+    """Of unrelated counts, p is below 0.25 in about a quarter of the cases."""
+    rng = np.random.default_rng(0)
+    ps = [embedding.foresight(*rng.integers(0, 99, (2, 10, 10)), permutations=99, seed=n)[1] for n in range(60)]
+    assert 6 <= sum(p <= 0.25 for p in ps) <= 24

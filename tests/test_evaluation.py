@@ -1,6 +1,8 @@
 import numpy as np
 import pandas as pd
 import pytest
+from mlxtend.evaluate import mcnemar, mcnemar_table
+from scipy.stats import bootstrap
 
 from helpers import article, evaluation
 
@@ -24,10 +26,12 @@ def test_wilson_interval_narrows_with_less_confidence():
 
 
 def test_epoch_accuracies_in_percent():
-    table = evaluation.epoch_accuracies(DENSE)
+    table = evaluation.epoch_accuracies(DENSE, images=10_000)
     assert table.index.tolist() == [1, 2]
     assert table["training %"].tolist() == pytest.approx([95, 98.5])
     assert table["validation %"].tolist() == pytest.approx([97, 98.01])
+    low, high = evaluation.wilson_interval(9_801, 10_000)
+    assert table.loc[2, ["low %", "high %"]].tolist() == pytest.approx([100 * low, 100 * high])
 
 
 def test_article_selection_rule_on_the_article():
@@ -38,6 +42,91 @@ def test_article_selection_rule_on_the_article():
     assert table["validation %"].idxmax() == "conv"
     low, high = evaluation.wilson_interval(9_816, 10_000)
     assert table.loc["conv", ["low %", "high %"]].tolist() == pytest.approx([100 * low, 100 * high])
+
+
+def answers(right, wrong):
+    return np.repeat([True, False], [right, wrong])
+
+
+def test_error_rates_by_hand():
+    table = evaluation.error_rates({"one": answers(98, 2), "other": answers(97, 3)}, reference="one")
+    assert table["errors"].tolist() == [2, 3] and table["error %"].tolist() == [2, 3]
+    assert table["change %"].tolist() == pytest.approx([0, 50])
+    low, high = evaluation.wilson_interval(3, 100)
+    assert table.loc["other", ["low %", "high %"]].tolist() == pytest.approx([100 * low, 100 * high])
+
+
+@pytest.fixture
+def oracle():
+    """Two models that both read 101 images, only the first 121, only the second 59, neither 33."""
+    counts = [101, 121, 59, 33]
+    return {"one": np.repeat([True, True, False, False], counts), "other": np.repeat([True, False, True, False], counts)}
+
+
+def test_mcnemar_of_a_known_case(oracle):
+    table = evaluation.paired_tests(oracle)
+    assert table.index.tolist() == ["one, other"]
+    assert table.loc["one, other", ["only first", "only second"]].tolist() == [121, 59]
+    assert table.loc["one, other", "p"] == pytest.approx(4.4344e-06, abs=5e-11)
+    assert table.loc["one, other", "difference"] == pytest.approx(100 * (121 - 59) / 314)
+    chi_squared, _ = mcnemar(mcnemar_table(np.ones(314, int), *(model.astype(int) for model in oracle.values())))
+    assert chi_squared == pytest.approx(20.6722, abs=5e-5)
+
+
+def test_interval_of_a_difference_is_about_that_of_a_bootstrap(oracle):
+    row = evaluation.paired_tests(oracle).iloc[0]
+    difference = 100 * (oracle["one"].astype(float) - oracle["other"])
+    interval = bootstrap((difference,), np.mean, rng=np.random.default_rng(0)).confidence_interval
+    assert [row["low"], row["high"]] == pytest.approx([interval.low, interval.high], abs=1)
+
+
+def test_interval_leaves_out_zero_when_p_is_small():
+    for second in range(1, 30):
+        both = {"one": np.repeat([True, False], [20, second]), "other": np.repeat([False, True], [20, second])}
+        row = evaluation.paired_tests(both).iloc[0]
+        assert (row["low"] > 0 or row["high"] < 0) == (row["p"] < 0.05)
+
+
+def test_models_that_agree_do_not_differ():
+    row = evaluation.paired_tests({"one": answers(9, 1), "other": answers(9, 1)}).iloc[0]
+    assert row[["only first", "only second", "difference", "low", "high", "p"]].tolist() == [0, 0, 0, 0, 0, 1]
+
+
+def test_winner_of_equals_looks_better_where_it_was_chosen():
+    """The expected maximum of m normally distributed values is 1.54 standard deviations above their mean for m = 10."""
+    correct = np.random.default_rng(1).random((10, 20_000)) < 0.98
+    result = evaluation.winners_advantage(correct)
+    on_half_the_images = 100 * np.sqrt(0.98 * 0.02 / 10_000)
+    assert result["advantage"] == pytest.approx(1.54 * on_half_the_images, rel=0.35)
+    assert result["elsewhere"] == pytest.approx(98, abs=0.15)
+    assert result["advantage"] == pytest.approx(result["where chosen"] - result["elsewhere"])
+    assert result.equals(evaluation.winners_advantage(correct))
+    assert not result.equals(evaluation.winners_advantage(correct, seed=1))
+
+
+def test_winner_by_far_gains_nothing_by_being_chosen():
+    correct = np.random.default_rng(1).random((2, 20_000)) < [[0.99], [0.9]]
+    result = evaluation.winners_advantage(correct)
+    assert abs(result["advantage"]) < 0.02 and result["where chosen"] == pytest.approx(99, abs=0.2)
+
+
+PROBABILITIES = np.full((5, 10), 0.0)
+PROBABILITIES[np.arange(5), [3, 3, 4, 5, 6]] = [0.95, 0.85, 1.0, 0.81, 0.25]
+TRUE = np.array([3, 7, 4, 5, 0])
+
+
+def test_reliability_by_hand():
+    table = evaluation.reliability(PROBABILITIES, TRUE)
+    assert table.index.tolist() == ["0.2 to 0.3", "0.8 to 0.9", "0.9 to 1.0"]
+    assert table["images"].tolist() == [1, 2, 2]
+    assert table["probability %"].tolist() == pytest.approx([25, 83, 97.5])
+    assert table["accuracy %"].tolist() == [0, 50, 100]
+    assert evaluation.expected_calibration_error(table) == pytest.approx((25 + 2 * 33 + 2 * 2.5) / 5)
+
+
+def test_most_certain_errors_come_first():
+    assert evaluation.most_certain_errors(PROBABILITIES, TRUE).tolist() == [1, 4]
+    assert evaluation.most_certain_errors(PROBABILITIES, np.array([3, 3, 4, 5, 6])).tolist() == []
 
 
 def test_label_accuracy_of_the_article():

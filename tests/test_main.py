@@ -26,3 +26,9 @@ def test_models_of_the_project_are_not_retrained_on_the_sample(monkeypatch):
     monkeypatch.setattr("helpers.startup.start_tensorflow", went_on)
     with pytest.raises(DataError, match="trained on the complete data set"):
         commands.retrain()
+
+
+def test_the_study_is_of_the_complete_data(monkeypatch):
+    monkeypatch.setenv("MNIST_DATA", "sample")
+    with pytest.raises(DataError, match="study is of the complete data set"):
+        commands.study("1")

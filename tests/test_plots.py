@@ -2,6 +2,7 @@ import io
 
 import matplotlib as mpl
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
@@ -76,6 +77,58 @@ def test_confusion_matrices():
     assert {text.get_text() for text in right.texts}.isdisjoint({"1121", "973"})
     assert ((4, 9), "15") in {(text.get_position(), text.get_text()) for text in right.texts}
     assert left.get_ylabel() == right.get_ylabel() == "true digit" and right.get_xlabel() == "predicted digit"
+
+
+@pytest.fixture
+def finals():
+    index = pd.MultiIndex.from_product([["dense", "conv"], [1, 2, 3]], names=["candidate", "seed"])
+    columns = {"training %": [98.4, 98.5, 98.6, 97.7, 97.8, 97.9], "validation %": [98.0, 97.9, 98.1, 98.1, 98.2, 98.3]}
+    return pd.DataFrame(columns, index=index)
+
+
+def test_runs(finals):
+    figure = drawn(plots.runs(finals, {"dense": (98.5, 98.01)}, "Trainings"))
+    (axis,) = figure.axes
+    dense, star, conv = axis.collections
+    assert np.array_equal(dense.get_offsets(), finals.loc["dense"]) and np.array_equal(conv.get_offsets(), finals.loc["conv"])
+    assert star.get_offsets().tolist() == [[98.5, 98.01]]
+    assert {"Trainings", "dense", "conv", "article", "sum 196.5"} <= set(texts(figure))
+    assert "training" in axis.get_xlabel() and "validation" in axis.get_ylabel()
+
+
+def test_lines_of_equal_sums_are_labelled_rightly(finals):
+    """Each label stands at an edge of the axes, where its line ends."""
+    figure = plots.runs(finals, {}, "Trainings")
+    (axis,) = figure.axes
+    labels = {text.get_text(): text.xy for text in axis.texts if text.get_text()[-1].isdigit()}
+    assert len(labels) >= 2
+    for label, place in labels.items():
+        assert sum(place) == pytest.approx(float(label.removeprefix("sum ")))
+        assert axis.get_xlim()[0] <= place[0] <= axis.get_xlim()[1] and axis.get_ylim()[0] <= place[1] <= axis.get_ylim()[1]
+
+
+def test_reliability():
+    probabilities = np.zeros((30, 10))
+    probabilities[:, 0] = np.repeat([0.55, 0.95], [10, 20])
+    table = evaluation.reliability(probabilities, np.repeat([0, 1, 0], [4, 6, 20]))
+    upper, lower = drawn(plots.reliability(table, "Reliability")).axes
+    points = upper.containers[0].lines[0]
+    assert points.get_xdata().tolist() == pytest.approx([55, 95]) and points.get_ydata().tolist() == [40, 100]
+    assert [bar.get_height() for bar in lower.patches] == [10, 20]
+    assert [bar.get_x() + bar.get_width() / 2 for bar in lower.patches] == pytest.approx([55, 95])
+    assert {text.get_text() for text in lower.texts} == {"10", "20"}
+    assert lower.get_yscale() == "log" and "probability" in lower.get_xlabel() and "correctly" in upper.get_ylabel()
+
+
+def test_foresight():
+    links = np.zeros((10, 10), dtype=int)
+    links[4, 9] = links[9, 4] = 300
+    links[3, 5] = links[5, 3] = 200
+    figure = drawn(plots.foresight(links, article.CONFUSION, 2, "Foresight"))
+    (axis,) = figure.axes
+    points = [tuple(point) for point in axis.collections[0].get_offsets()]
+    assert len(points) == 45 and (300, 24) in points and (200, 11) in points and (0, 18) in points
+    assert {text.get_text(): text.xy for text in axis.texts} == {"4/9": (300, 24), "3/5": (200, 11), "2/7": (0, 18)}
 
 
 def test_embedding():

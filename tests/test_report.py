@@ -1,5 +1,6 @@
 import json
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -10,32 +11,61 @@ ACCURACIES = pd.DataFrame(
     {"training %": [98.5, 97.83], "validation %": [98.01, 98.16], "low %": [97.72, 97.88], "sum %": [196.51, 195.99]},
     index=["dense", "conv"],
 )
-PAIRS = pd.DataFrame({"errors": [24, 18]}, index=["4/9", "2/7"])
+ALL = pd.concat([ACCURACIES, ACCURACIES.iloc[:1].rename({"dense": "third"}) + 0.4])
+CORRECT = np.repeat([True, False], [9_801, 199])
+SCORES = pd.DataFrame({"here": ["so it is"], "verdict": ["holds"]}, index=["All digits are read"])
 
 
-@pytest.fixture
-def headline():
-    return report.headline(["Mind this."], ACCURACIES, "dense", 9_801, 10_000, PAIRS)
+def headline(scores):
+    return report.headline(["Mind this."], ACCURACIES, ALL, CORRECT, scores)
 
 
-def test_headline_says_what_was_found(headline):
-    notice, choice, quality = headline.sentences
+def test_headline_says_what_was_found():
+    notice, choice, slip = headline(SCORES).sentences
     assert notice == "Mind this."
-    assert "the better network is dense: 196.51 against 195.99" in choice
+    assert "the better of its two networks is dense, 196.51 against 195.99" in choice
     low, high = (f"{100 * bound:.2f}" for bound in evaluation.wilson_interval(9_801, 10_000))
-    assert f"9,801 of 10,000 test images correctly, 98.01 % (95 % interval {low} to {high} %)" in quality
-    assert "4/9, with 24 of its 199 errors" in quality
+    assert f"9,801 of 10,000 test images correctly, 98.01 % (95 % interval {low} to {high} %)" in choice
+    assert "the same rule picks third, with 196.91" in slip
 
 
-def test_table_has_two_decimals(headline):
-    assert headline.table.loc["dense"].tolist() == ["98.50", "98.01", "97.72", "196.51"]
+def test_headline_shows_the_verdicts():
+    for form in (repr(headline(SCORES)), headline(SCORES)._repr_html_()):
+        assert "All digits are read" in form and "holds" in form and "so it is" not in form
 
 
-def test_headline_as_text_and_html(headline):
-    for form in (repr(headline), headline._repr_html_()):
-        assert all(sentence in form for sentence in headline.sentences) and "97.88" in form
-    assert "<table" in headline._repr_html_()
+def test_headline_without_a_scorecard_shows_the_accuracies():
+    table = headline(pd.DataFrame()).table
+    assert table.loc["dense"].tolist() == ["98.50", "98.01", "97.72", "196.51"]
+
+
+def test_headline_as_text_and_html():
+    shown = headline(SCORES)
+    for form in (repr(shown), shown._repr_html_()):
+        assert all(sentence in form for sentence in shown.sentences)
+    assert "<table" in shown._repr_html_()
     assert repr(report.PENDING) == "The last cell fills this in."
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"), [(98.456, "98.46"), (-0.5, "-0.50"), (0, "0.00"), (0.004, "0.004"), (2.4e-6, "2e-06"), (-0.0042, "-0.004")]
+)
+def test_numbers_of_any_size_can_be_read(value, shown):
+    assert report.number(value) == shown
+
+
+def test_results_hold_all_that_has_a_name(tmp_path):
+    path = tmp_path / "new" / "results.json"
+    table = pd.DataFrame({"%": [1.5, 2.5]}, index=pd.MultiIndex.from_tuples([("dense", 1), ("conv", 2)]))
+    names = {
+        "table": table, "count": np.int64(3), "matrix": np.eye(2, dtype=int), "by_name": {"dense": pd.Series({"a": 0.5})},
+        "_hidden": 1, "module": np, "images": np.zeros((20, 28, 28)), "flags": np.array([True]), "nothing": {}, "mixed": {"a": np},
+    }  # fmt: skip
+    report.write_results(names, path)
+    assert json.loads(path.read_text()) == {
+        "table": {"dense, 1": {"%": 1.5}, "conv, 2": {"%": 2.5}}, "count": 3, "matrix": [[1, 0], [0, 1]],
+        "by_name": {"dense": {"a": 0.5}},
+    }  # fmt: skip
 
 
 def test_printed_for_a_terminal(tmp_path, capsys):

@@ -1,0 +1,262 @@
+"""The study's file, its continuation after a kill, and the committed runs. Those that train for long are slow."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from filelock import FileLock
+
+from helpers import cache, study
+from helpers.data import load_mnist
+
+ROOT = Path(__file__).parent.parent
+SAMPLE_TEST_IMAGES = 1_000
+
+
+@pytest.fixture
+def on_the_sample(monkeypatch):
+    """Make a study of the sample, and of the dense network only, which is quickly trained."""
+    from helpers.startup import start_tensorflow
+
+    start_tensorflow()
+    from helpers import models
+
+    monkeypatch.setenv("MNIST_DATA", "sample")
+    monkeypatch.setattr(models, "CANDIDATES", (models.DENSE,))
+
+
+def run(candidate="dense", seed=1, training=0.98, validation=0.97, misread=(2, 5)):
+    """A made-up run on ten images, 0 to 9 in their order, of which the misread ones are taken for a 1."""
+    confusion = np.eye(10, dtype=int)
+    for digit in misread:
+        confusion[digit, digit], confusion[digit, 1] = 0, 1
+    return {
+        "candidate": candidate, "seed": seed, "history": {"accuracy": [0.5, training], "val_accuracy": [0.6, validation]},
+        "confusion": confusion.tolist(), "misread": list(misread), "taken_for": [1] * len(misread), "seconds": 1.5,
+        "made_from": "0a1b2c3d", "data": "of ten digits", "made_with": {},
+    }  # fmt: skip
+
+
+def write(path, runs, end=b""):
+    path.write_bytes(b"".join(json.dumps(run).encode() + b"\n" for run in runs) + end)
+    return path
+
+
+def but_for_seconds(runs):
+    return sorted(json.dumps(run | {"seconds": 0}) for run in runs)
+
+
+# --- the file
+
+
+def test_runs_are_read_as_written(tmp_path):
+    runs = [run(seed=1), run("conv", seed=2)]
+    assert study.load_runs(write(tmp_path / "runs.jsonl", runs)) == runs
+
+
+def test_half_a_line_at_the_end_is_passed_over(tmp_path):
+    path = write(tmp_path / "runs.jsonl", [run()], end=b'{"candidate": "de')
+    assert study.load_runs(path) == [run()]
+
+
+def test_no_study(tmp_path):
+    with pytest.raises(study.StudyError, match="no study can be read .* `make study` makes one"):
+        study.load_runs(tmp_path / "runs.jsonl")
+
+
+@pytest.mark.parametrize("line", [b"[]\n", b"{}\n", b"\n", b"not JSON\n", b'{"candidate": "dense"}\n'])
+def test_a_line_that_is_no_run_is_named(tmp_path, line):
+    path = write(tmp_path / "runs.jsonl", [run()], end=line)
+    with pytest.raises(study.StudyError, match="line 2: expected a run with candidate, .*found"):
+        study.load_runs(path)
+
+
+# --- its figures
+
+
+def test_finals_are_in_order():
+    runs = [run("conv", 2), run("dense", 2, 0.99, 0.98), run("other", 1), run("dense", 1, 0.97, 0.96)]
+    table = study.finals(runs, ["dense", "conv"])
+    assert table.index.tolist() == [("dense", 1), ("dense", 2), ("conv", 2)]
+    assert table.loc[("dense", 2)].tolist() == pytest.approx([99, 98, 197])
+
+
+def test_spread_by_hand():
+    runs = [run(seed=seed, training=share, validation=0.9) for seed, share in ((1, 0.96), (2, 0.97), (3, 0.98))]
+    table = study.spread(study.finals(runs, ["dense"]))
+    assert table.loc["dense", ["runs", "training %", "training % sd"]].tolist() == pytest.approx([3, 97, 1])
+    assert table.loc["dense", ["validation % sd", "sum %", "sum % sd"]].tolist() == pytest.approx([0, 187, 1], abs=1e-9)
+
+
+def test_wins_by_hand():
+    """Of the four pairs one is won, one lost and two are tied by validation; by the sum two and two."""
+    runs = [
+        run("dense", 1, 0.99, 0.95), run("dense", 2, 0.90, 0.96),
+        run("conv", 1, 0.95, 0.95), run("conv", 2, 0.95, 0.96),
+    ]  # fmt: skip
+    table = study.wins(study.finals(runs, ["dense", "conv"]))
+    assert table.loc["dense beats conv"].tolist() == [50, 50]
+    runs[0] = run("dense", 1, 0.99, 0.97)
+    table = study.wins(study.finals(runs, ["dense", "conv"]))
+    assert table.loc["dense beats conv"].tolist() == [87.5, 50]
+
+
+def test_misread_images_and_confusions():
+    runs = [run(misread=[2, 5]), run("conv"), run(seed=2, misread=[5])]
+    correct = study.read_correctly(runs, "dense", 10)
+    assert correct.shape == (2, 10) and np.argwhere(~correct).tolist() == [[0, 2], [0, 5], [1, 5]]
+    counts = study.confusion(runs, "dense")
+    assert counts.sum() == 20 and counts[5, 1] == 2 and counts[2, 1] == 1 and counts[0, 0] == 2
+
+
+# --- training
+
+
+@pytest.mark.tensorflow
+def test_a_study_is_continued_not_repeated(on_the_sample, tmp_path, capfd):
+    path = tmp_path / "new" / "runs.jsonl"
+    assert study.run_study([1], path, epochs=1) == 1
+    assert "study" in capfd.readouterr().err
+    (done,) = study.load_runs(path)
+    assert (done["candidate"], done["seed"], len(done["history"]["val_loss"])) == ("dense", 1, 1)
+    counts = np.array(done["confusion"])
+    assert counts.sum() == SAMPLE_TEST_IMAGES
+    assert np.trace(counts) == SAMPLE_TEST_IMAGES - len(done["misread"])
+    assert np.trace(counts) / SAMPLE_TEST_IMAGES == pytest.approx(done["history"]["val_accuracy"][-1])
+    labels = load_mnist().test_labels[done["misread"]]
+    assert np.array_equal(np.histogram2d(labels, done["taken_for"], bins=np.arange(11))[0], counts - np.diag(np.diag(counts)))
+    assert done["data"] == load_mnist().digest and done["made_with"]["processor"]
+    assert study.run_study([1, 1], path, epochs=1) == 0
+    assert study.load_runs(path) == [done]
+
+    with pytest.raises(study.StudyError, match="line 1: dense with seed 1 was made from other layers, settings or data"):
+        study.run_study([1], path, epochs=2)
+    with FileLock(f"{path}.lock"), pytest.raises(study.StudyError, match="another process is writing to it"):
+        study.run_study([1], path, epochs=1)
+
+
+@pytest.mark.tensorflow
+def test_a_run_on_other_data_is_refused(on_the_sample, monkeypatch, tmp_path):
+    """By the process that would train, as on a machine of a cluster that has another file."""
+    digits = replace(load_mnist(), digest="0123456789")
+    monkeypatch.setattr(study, "load_mnist", lambda: digits)
+    with pytest.raises(study.StudyError, match="dense with seed 1 failed: .*other data than the study.*01234567"):
+        study.run_study([1], tmp_path / "runs.jsonl", epochs=1)
+    assert study.load_runs(tmp_path / "runs.jsonl") == []
+
+
+STUDY = """
+from pathlib import Path
+from helpers import study
+study._candidates = lambda: {"dense": __import__("helpers.models").models.DENSE}
+study.run_study(range(1, 4), Path(%r), jobs=2, epochs=1)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.tensorflow
+def test_killed_and_started_again(on_the_sample, tmp_path):
+    """SIGKILL once the first run is in the file: it stays, the processes go, and the rest is done after."""
+    path = tmp_path / "runs.jsonl"
+    process = subprocess.Popen([sys.executable, "-c", STUDY % str(path)], cwd=ROOT, start_new_session=True)
+    wait_until(lambda: path.exists() and path.read_bytes().count(b"\n") == 1)
+    children = children_of(process.pid)
+    assert children
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    wait_until(lambda: not any(map(is_running, children)))
+    (first,) = study.load_runs(path)
+
+    with path.open("ab") as file:
+        file.write(b'{"candidate": "dense", "se')  # as if it had been killed while it wrote
+    assert study.run_study(range(1, 4), path, epochs=1) == 2
+    runs = study.load_runs(path)
+    assert runs[0] == first and sorted(run["seed"] for run in runs) == [1, 2, 3]
+    assert study.run_study(range(1, 4), path, epochs=1) == 0
+
+
+def wait_until(true, seconds=60):
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, "it did not come to that"
+        time.sleep(0.1)
+
+
+def children_of(pid):
+    return [int(child) for task in Path(f"/proc/{pid}/task").iterdir() for child in (task / "children").read_text().split()]
+
+
+def is_running(pid):
+    try:
+        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return False
+
+
+@pytest.mark.slow
+@pytest.mark.tensorflow
+def test_a_dask_cluster_gives_the_same_runs(on_the_sample, monkeypatch, tmp_path):
+    """Bit for bit, on two worker processes with two threads each, and for two seeds of two networks."""
+    from distributed import LocalCluster
+
+    from helpers import models
+
+    monkeypatch.setattr(models, "CANDIDATES", (models.DENSE, models.CONV))
+    assert study.run_study([1, 2], tmp_path / "here.jsonl", epochs=1) == 4
+    with LocalCluster(n_workers=2, threads_per_worker=2, dashboard_address=None) as cluster:
+        assert study.run_study([1, 2], tmp_path / "there.jsonl", scheduler=cluster.scheduler_address, epochs=1) == 4
+    here, there = (but_for_seconds(study.load_runs(tmp_path / name)) for name in ("here.jsonl", "there.jsonl"))
+    assert here == there and len(set(here)) == 4
+
+
+# --- the committed study
+
+
+@pytest.fixture(scope="module")
+def committed():
+    return study.load_runs()
+
+
+def test_committed_study_is_large_and_sound(committed):
+    seeds = {}
+    for done in committed:
+        seeds.setdefault(done["candidate"], []).append(done["seed"])
+        counts = np.array(done["confusion"])
+        assert counts.sum() == 10_000 and len(done["misread"]) == len(done["taken_for"]) == 10_000 - np.trace(counts)
+        assert np.trace(counts) == round(10_000 * done["history"]["val_accuracy"][-1])
+        assert {len(values) for values in done["history"].values()} == {5}
+    assert seeds.keys() == {"dense", "conv", "conv-normalised"}
+    assert all(len(each) == len(set(each)) >= 12 for each in seeds.values())
+    assert len({tuple(sorted(each)) for each in seeds.values()}) == 1  # the same seeds for each
+
+
+@pytest.mark.tensorflow
+def test_committed_study_is_of_these_networks(committed, mnist):
+    """Of the layers, settings and data that the project has now."""
+    from helpers.startup import start_tensorflow
+
+    start_tensorflow()
+    from helpers import models, training
+
+    for candidate in models.CANDIDATES:
+        made_from = training.ingredients(candidate, mnist, training.Settings())
+        mine = [done for done in committed if done["candidate"] == candidate.name]
+        assert {done["made_from"] == cache.fingerprint(made_from | {"seed": done["seed"]}) for done in mine} == {True}
+
+
+@pytest.mark.slow
+@pytest.mark.tensorflow
+def test_a_committed_run_comes_out_again(committed, mnist):
+    """To the last bit with the same versions and processor, else within 0.4 points."""
+    done = next(done for done in committed if done["candidate"] == "dense")
+    again = study.train_apart("dense", done["seed"], 5, mnist.digest)
+    if again["made_with"] == done["made_with"]:
+        assert but_for_seconds([again]) == but_for_seconds([done])
+    else:
+        assert again["history"]["val_accuracy"][-1] == pytest.approx(done["history"]["val_accuracy"][-1], abs=0.004)
