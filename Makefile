@@ -7,7 +7,7 @@ ENVIRONMENT := .venv/installed
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-quick test-full lab retrain refresh bench html clean
+.PHONY: help run test test-quick test-full lab retrain refresh study worker bench html clean
 
 help:  ## list the commands
 	@echo "Commands:"
@@ -22,7 +22,8 @@ run: $(ENVIRONMENT)  ## execute the notebook, write it and an HTML report to bui
 test: $(ENVIRONMENT)  ## run the unit tests, then re-execute the notebook and compare its outputs
 	@mode=$$($(BIN)/python -m helpers nbval) \
 		&& $(BIN)/pytest tests -m "not slow" \
-		&& $(BIN)/pytest $(NOTEBOOK) $$mode --nbval-current-env --nbval-cell-timeout=1200
+		&& $(BIN)/pytest $(NOTEBOOK) $$mode --nbval-current-env --nbval-cell-timeout=1200 \
+		&& $(BIN)/python -m helpers results
 
 test-quick: $(ENVIRONMENT)  ## run the unit tests that need no TensorFlow (seconds)
 	@$(BIN)/pytest tests -p no:nbval -m "not slow and not tensorflow"
@@ -36,15 +37,19 @@ lab: $(ENVIRONMENT)  ## open the notebook in JupyterLab
 retrain: $(ENVIRONMENT)  ## train the models in models/ anew (minutes)
 	@$(BIN)/python -m helpers retrain
 
-refresh: $(ENVIRONMENT)  ## execute the notebook and store the outputs in it, and README's figure
+refresh: $(ENVIRONMENT)  ## execute the notebook and store its outputs, its results, and README's figures
 	@mkdir -p build
 	@MNIST_DATA=full $(BIN)/jupyter nbconvert --log-level ERROR --to notebook --execute \
 		--ExecutePreprocessor.record_timing=False --output-dir build --output refreshed $(NOTEBOOK)
 	@mv build/refreshed.ipynb $(NOTEBOOK)
-	@$(BIN)/python -m helpers figure $(NOTEBOOK) figures/embedding.png
+	@cp build/results.json tests/results.json
+	@$(BIN)/python -m helpers figures $(NOTEBOOK) figures
 
 study: $(ENVIRONMENT)  ## train each network with SEEDS=30 seeds, or go on with it (an hour and a half)
 	@$(BIN)/python -m helpers study $(SEEDS) $(SCHEDULER)
+
+worker: $(ENVIRONMENT)  ## do runs for a study, a core each, that another machine directs: SCHEDULER=tcp://...
+	@PYTHONPATH=. $(BIN)/dask worker --nworkers -1 --nthreads 1 --no-dashboard $(SCHEDULER)
 
 bench: $(ENVIRONMENT) .venv-bench/installed  ## measure speed, memory and growth, beside PyTorch too (an hour)
 	@$(BIN)/python benchmarks/run.py .venv-bench/bin/python $(PARTS)

@@ -28,7 +28,7 @@ def measure(archive: str, folder: Path) -> dict[str, Seconds]:
     subprocess.run(["git", "clone", "--quiet", HERE.parent, clone], check=True)
     nothing = from_nothing(clone, environment | {"HOME": str(folder / "home"), "XDG_CACHE_HOME": str(folder / "home")})
     print("from nothing:", nothing, flush=True)
-    for model in ("dense", "conv"):
+    for model in ("dense", "conv", "conv-normalised"):
         shutil.rmtree(clone / "models" / model)
     return {
         "plain": {"all": statistics.median(plain)},

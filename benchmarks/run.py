@@ -1,7 +1,7 @@
 """Measure: ``make bench``. Writes benchmarks/RESULTS.md and its charts.
 
-``python benchmarks/run.py PYTORCH [PART ...]`` measures only some of the parts training, parts, notebook
-and growth; what was measured of the others, in benchmarks/measured.json, stays.
+``python benchmarks/run.py PYTORCH [PART ...]`` measures only some of the parts training, parts, notebook,
+growth and study; what was measured of the others, in benchmarks/measured.json, stays.
 """
 
 import json
@@ -21,13 +21,14 @@ sys.path.insert(0, str(HERE.parent))
 import growth  # noqa: E402
 import notebook  # noqa: E402
 import side_by_side  # noqa: E402
+import study_cost  # noqa: E402
 
 from helpers import embedding  # noqa: E402
 from helpers.data import load_mnist  # noqa: E402
 from helpers.startup import processor  # noqa: E402
 
 MEASURED, RESULTS = HERE / "measured.json", HERE / "RESULTS.md"
-PARTS = ("training", "parts", "notebook", "growth")
+PARTS = ("training", "parts", "notebook", "growth", "study")
 
 
 def machine(pytorch: str) -> dict[str, str]:
@@ -51,6 +52,8 @@ def measure(part: str, archive: str, pytorch: str, folder: Path) -> dict[str, An
     if part == "parts":
         command = [sys.executable, HERE / "parts.py"]
         return json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    if part == "study":
+        return study_cost.measure()
     return notebook.measure(archive, folder) if part == "notebook" else growth.measure_all()
 
 
@@ -102,7 +105,7 @@ def report(measured: dict[str, Any]) -> str:
         f"| a plain script that imports TensorFlow, computes the embedding and predicts | {cost['plain']['all']:.1f} |",
         f"| the notebook, models in place (median of {notebook.ROUNDS}, in turn with the script) | {cost['cached']['all']:.1f} |",
         f"| **their ratio** | **{cost['cached']['all'] / cost['plain']['all']:.2f}** |",
-        f"| the notebook, both networks trained from scratch | {cost['scratch']['all']:.1f} |",
+        f"| the notebook, all networks trained from scratch | {cost['scratch']['all']:.1f} |",
         "",
         "| seconds by section | models in place | from scratch |",
         "|---|---:|---:|",
@@ -143,6 +146,10 @@ def report(measured: dict[str, Any]) -> str:
         "neighbours, and memory drops.",
         "",
         "![Seconds and peak memory, on logarithmic axes](growth.png)",
+        "",
+        "## A study of many seeds",
+        "",
+        *study_cost.report(measured["study"]),
         "",
     ]
     return "\n".join(lines)

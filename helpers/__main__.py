@@ -2,13 +2,18 @@
 
 import base64
 import json
+import math
 import os
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 from helpers.data import DataError, load_mnist
+from helpers.report import RESULTS
 from helpers.study import StudyError
+
+CHECKED_RESULTS = Path(__file__).parent.parent / "tests" / "results.json"
 
 
 def nbval() -> None:
@@ -53,20 +58,23 @@ def study(seeds: str, scheduler: str = "") -> None:
 
     if not load_mnist().is_full:
         raise DataError("The study is of the complete data set. Let MNIST_NPZ name an mnist.npz, or allow a download.")
-    count = run_study(range(1, int(seeds) + 1), scheduler=scheduler or None)
+    try:
+        count = run_study(range(1, int(seeds) + 1), scheduler=scheduler or None)
+    except KeyboardInterrupt:
+        sys.exit("Stopped. What was finished is kept; the same command goes on from there.")
     print(f"{count} runs done, appended to {RUNS.relative_to(RUNS.parent.parent)}.")
 
 
-def train_here(name: str, seed: str, epochs: str, data: str) -> None:
+def one_run(name: str, seed: str, epochs: str, made_from: str) -> None:
     """Do one run of a study, print it, and give up once nobody waits for it any more."""
     from helpers.study import train_here
 
     def end_with_parent() -> None:
-        sys.stdin.read()
+        os.read(sys.stdin.fileno(), 1)
         os._exit(1)
 
     threading.Thread(target=end_with_parent, daemon=True).start()
-    print(json.dumps(train_here(name, int(seed), int(epochs), data)))
+    print(json.dumps(train_here(name, int(seed), int(epochs), made_from)))
 
 
 def headline(path: str) -> None:
@@ -78,22 +86,42 @@ def headline(path: str) -> None:
     print(f"\n{text}\n\nNotebook: {notebook}\nReport:   {notebook.with_suffix('.html')}")
 
 
-def figure(notebook: str, picture: str) -> None:
-    """Write a notebook's last figure, the map of the digits, to a file for README."""
+def results() -> None:
+    """See that the run before wrote the results that the text is checked against."""
+    if not load_mnist().is_full:
+        print("Only a sample of MNIST is at hand: the results are not compared.", file=sys.stderr)
+        return
+    fresh, stored = (json.loads(path.read_text(encoding="utf-8")) for path in (RESULTS, CHECKED_RESULTS))
+    if differing := sorted(name for name in fresh | stored if not _alike(fresh.get(name), stored.get(name))):
+        sys.exit(
+            f"error: {', '.join(differing)} came out otherwise than in {CHECKED_RESULTS.parent.name}/{CHECKED_RESULTS.name}, "
+            "against which the text is checked. If that is as intended: make refresh, then correct the text."
+        )
+
+
+def _alike(value: Any, other: Any) -> bool:
+    """Whether two results are the same but for the last digits, which another processor may give otherwise."""
+    if isinstance(value, dict) and isinstance(other, dict):
+        return value.keys() == other.keys() and all(_alike(value[key], other[key]) for key in value)
+    if isinstance(value, list) and isinstance(other, list):
+        return len(value) == len(other) and all(map(_alike, value, other))
+    if isinstance(value, float) and isinstance(other, float):
+        return math.isclose(value, other, rel_tol=1e-5, abs_tol=1e-9)
+    return value == other
+
+
+def figures(notebook: str, folder: str) -> None:
+    """Write the figures that README shows, as the notebook's stored outputs have them, to a folder."""
     cells = json.loads(Path(notebook).read_text(encoding="utf-8"))["cells"]
-    figures = [
-        output["data"]["image/png"]
-        for cell in cells
-        for output in cell.get("outputs", [])
-        if "image/png" in output.get("data", {})
-    ]
-    Path(picture).write_bytes(base64.b64decode(figures[-1]))
+    for name in ("runs", "embedding"):
+        cell = next(cell for cell in cells if f"plots.{name}(" in "".join(cell["source"]))
+        Path(folder, f"{name}.png").write_bytes(base64.b64decode(cell["outputs"][0]["data"]["image/png"]))
 
 
 if __name__ == "__main__":
     commands = {
-        "nbval": nbval, "retrain": retrain, "study": study, "train-here": train_here, "headline": headline,
-        "figure": figure,
+        "nbval": nbval, "results": results, "retrain": retrain, "study": study, "train-here": one_run,
+        "headline": headline, "figures": figures,
     }  # fmt: skip
     command, *arguments = sys.argv[1:] or ["?"]
     if command not in commands:

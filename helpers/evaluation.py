@@ -109,8 +109,8 @@ def paired_tests(correct: Mapping[str, np.ndarray]) -> pd.DataFrame:
     -------
     DataFrame
         A row a pair of models: how many images `only first` and `only second` reads
-        correctly, `difference` of their accuracies in points, its 95 % interval from `low` to
-        `high`, and the two-sided `p` of the exact McNemar test (Q. McNemar, "Note on the
+        correctly, the `difference` of their accuracies in points, its 95 % interval from `low`
+        to `high`, and the two-sided `p` of the exact McNemar test (Q. McNemar, "Note on the
         sampling error of the difference between correlated proportions or percentages", 1947,
         as implemented by mlxtend). The interval, like the test, takes the number of
         images on which the two differ as given: it is SciPy's exact (Clopper-Pearson)
@@ -138,6 +138,7 @@ def winners_advantage(correct: np.ndarray, splits: int = 1000, seed: int = 12345
 
     The images are split at random into two halves, over and over. On one half the model with
     the highest accuracy is chosen (of equals the first), on the other half it is looked at again.
+    A choice by all images, with half the chance in it, flatters somewhat less.
 
     Parameters
     ----------
@@ -226,7 +227,7 @@ def confused_pairs(confusion: np.ndarray) -> pd.DataFrame:
     return table.sort_values("errors", ascending=False, kind="stable")
 
 
-def reliability(probabilities: np.ndarray, true_labels: np.ndarray, bins: int = 10) -> pd.DataFrame:
+def reliability(probabilities: np.ndarray, true_labels: np.ndarray) -> pd.DataFrame:
     """How often predictions are right that were made with a given probability.
 
     Parameters
@@ -235,25 +236,23 @@ def reliability(probabilities: np.ndarray, true_labels: np.ndarray, bins: int = 
         Of the ten classes, shape (n, 10); the prediction is the most probable one.
     true_labels
         Digits 0 to 9, shape (n,).
-    bins
-        Equally wide, between 0 and 1.
 
     Returns
     -------
     DataFrame
-        A row a bin, indexed by its bounds ("0.9 to 1.0"): `images`, `probability %`, the mean
+        A row a bin, a tenth wide and indexed by its bounds ("0.9 to 1.0"): `images`, `probability %`, the mean
         probability given to the prediction, and `accuracy %`, with its Wilson 95 % interval
         from `low %` to `high %`. Bins without images are left out.
     """
     probability = probabilities.max(axis=1).astype(float)
     correct = probabilities.argmax(axis=1) == true_labels
-    places = np.minimum((probability * bins).astype(int), bins - 1)
+    places = np.minimum((10 * probability).astype(int), 9)
     rows = {}
     for place in np.unique(places):
         inside = places == place
         images, right = int(inside.sum()), int(correct[inside].sum())
         low, high = wilson_interval(right, images)
-        rows[f"{place / bins:.1f} to {(place + 1) / bins:.1f}"] = {
+        rows[f"{place / 10:.1f} to {(place + 1) / 10:.1f}"] = {
             "images": images, "probability %": 100 * probability[inside].mean(),
             "accuracy %": 100 * right / images, "low %": 100 * low, "high %": 100 * high,
         }  # fmt: skip

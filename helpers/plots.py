@@ -113,7 +113,7 @@ def runs(finals: pd.DataFrame, published: Mapping[str, tuple[float, float]], tit
     """
     figure = Figure(figsize=(WIDTH, 5.2))
     axis = figure.subplots()
-    for (name, group), color, marker in zip(finals.groupby("candidate", sort=False), PETROFF, "osD^v<>", strict=False):
+    for (name, group), color, marker in zip(finals.groupby("candidate", sort=False), PETROFF, "osD^v<>pP*", strict=False):
         training, validation = group["training %"], group["validation %"]
         axis.scatter(training, validation, s=30, color=color, marker=marker, alpha=0.7, linewidths=0)
         place = training.mean(), validation.max()
@@ -126,16 +126,16 @@ def runs(finals: pd.DataFrame, published: Mapping[str, tuple[float, float]], tit
     axis.set(xlabel="final training accuracy, %", ylabel="final validation accuracy, %")
     axis.grid(alpha=0.3)
     axis.set_axisbelow(True)
-    low, high = axis.get_xlim(), axis.get_ylim()
-    for total in np.arange(np.ceil(2 * (low[0] + high[0])) / 2, low[1] + high[1], 0.5):
-        axis.axline((total - high[0], high[0]), slope=-1, color="gray", linewidth=0.7, linestyle=":", zorder=0)
-        along_top = total - high[1] > low[0]
-        edge = (total - high[1], high[1]) if along_top else (low[0], total - low[0])
+    (left, right), (bottom, top) = axis.get_xlim(), axis.get_ylim()
+    for total in np.arange(np.ceil(2 * (left + bottom)) / 2, right + top, 0.5):
+        axis.axline((total - bottom, bottom), slope=-1, color="gray", linewidth=0.7, linestyle=":", zorder=0)
+        along_top = total - top > left
+        edge = (total - top, top) if along_top else (left, total - left)
         axis.annotate(
             f"sum {total:.1f}" if along_top else f"{total:.1f}", edge, (0, 2) if along_top else (2, 0), textcoords="offset points", color="dimgray",
             fontsize=8, ha="center" if along_top else "left", va="bottom", annotation_clip=False,
         )  # fmt: skip
-    axis.set(xlim=low, ylim=high)
+    axis.set(xlim=(left, right), ylim=(bottom, top))
     return figure
 
 

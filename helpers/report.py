@@ -32,13 +32,13 @@ class Headline:
 
 PENDING = Headline(("The last cell fills this in.",))
 NO_STUDY = Headline((
-    "Left out: a run on the sample of MNIST, or with other epochs or batches than the article's, does not compare "
-    "with the article and the study.",
+    "Left out: a run on the sample of MNIST, or with other epochs, batches or layers than the study's, does not compare "
+    "with it.",
 ))  # fmt: skip
 
 
 def number(value: float) -> str:
-    """A number for a table: two decimals, or two digits if it is small."""
+    """A number for a table: two decimals, or a single digit that counts if it is below 0.01."""
     return f"{value:.2f}" if value == 0 or abs(value) >= 0.01 else f"{value:.1g}"
 
 
@@ -67,12 +67,12 @@ def headline(
         f"By the article's rule, the larger sum of final training and validation accuracy, the better of its two "
         f"networks is {sums.index[0]}, {sums.iloc[0]:.2f} against {sums.iloc[1]:.2f}; it reads {read:,} of {images:,} "
         f"test images correctly, {100 * read / images:.2f} % (95 % interval {100 * low:.2f} to {100 * high:.2f} %).",
-        f"Once the convolutional network gets normalised pixels too, the same rule picks {all_sums.index[0]}, "
-        f"with {all_sums.iloc[0]:.2f}.",
+        f"The article's code gave the convolutional network pixels from 0 to 255 and the dense one pixels from 0 to 1. "
+        f"With both on pixels from 0 to 1, the same rule picks {all_sums.index[0]}, with {all_sums.iloc[0]:.2f}.",
     ]
     if scores.empty:
         return Headline((*notices, *sentences), accuracies.map(number))
-    return Headline((*notices, *sentences), scores[["verdict"]].rename_axis("the article's claim"))
+    return Headline((*notices, *sentences), scores[["verdict"]].rename_axis("the article's claim, over many trainings"))
 
 
 def write_results(names: Mapping[str, Any], path: Path = RESULTS) -> None:

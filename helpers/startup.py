@@ -29,6 +29,7 @@ def start_tensorflow(threads: int = 0) -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with _silent_stderr():
         import tensorflow as tf
+    tf.get_logger().setLevel("WARNING")  # else each model that is stored is announced with its path
     tf.config.experimental.enable_op_determinism()
     if threads:
         tf.config.threading.set_intra_op_parallelism_threads(threads)

@@ -24,7 +24,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,7 @@ import numpy as np
 import pandas as pd
 from filelock import FileLock, Timeout
 from joblib import Parallel, delayed, parallel_config
-from scipy.stats import mannwhitneyu
+from scipy.stats import bootstrap
 from sklearn.metrics import confusion_matrix
 
 from helpers.data import Digits, load_mnist
@@ -53,7 +53,12 @@ class StudyError(Exception):
 
 
 def run_study(
-    seeds: Iterable[int], path: Path = RUNS, jobs: int = -1, scheduler: str | None = None, epochs: int = 5
+    seeds: Iterable[int],
+    path: Path = RUNS,
+    jobs: int = -1,
+    scheduler: str | None = None,
+    epochs: int = 5,
+    names: Collection[str] | None = None,
 ) -> int:
     """Train every candidate with every seed, but for what is done already, and append each run as it ends.
 
@@ -72,6 +77,8 @@ def run_study(
         runs instead. They need the project, its environment and the same data.
     epochs
         As in the article by default.
+    names
+        Of the candidates to train; all by default.
 
     Returns
     -------
@@ -82,18 +89,17 @@ def run_study(
     ------
     StudyError
         If another process writes to the file, if it holds anything but runs of this kind,
-        or if a run fails. The runs that ended before stay in the file.
+        if the scheduler cannot be reached or a worker has not got the project, or if a run
+        fails. The runs that ended before stay in the file.
     """
-    from helpers.startup import start_tensorflow
-
-    start_tensorflow()
-    digits = load_mnist()
+    expected = _expected(load_mnist(), epochs)
     path.parent.mkdir(parents=True, exist_ok=True)
     with _locked(path):
         _drop_half_a_line(path)
-        done = _done(path, digits, epochs)
-        missing = [run for run in dict.fromkeys((name, seed) for seed in seeds for name in _candidates()) if run not in done]
-        runs = (delayed(train_apart)(name, seed, epochs, digits.digest) for name, seed in missing)
+        done = _done(path, expected)
+        wanted = [(name, seed) for seed in seeds for name in expected if names is None or name in names]
+        missing = [run for run in dict.fromkeys(wanted) if run not in done]
+        runs = (delayed(train_apart)(name, seed, epochs, expected[name](seed)) for name, seed in missing)
         with (
             _where(jobs, scheduler) as parallel,
             path.open("ab") as file,
@@ -107,7 +113,7 @@ def run_study(
     return len(missing)
 
 
-def train_apart(name: str, seed: int, epochs: int, data: str) -> Run:
+def train_apart(name: str, seed: int, epochs: int, made_from: str) -> Run:
     """One run, as `train_here` does it, in a new process that ends with this one.
 
     Raises
@@ -115,21 +121,21 @@ def train_apart(name: str, seed: int, epochs: int, data: str) -> Run:
     StudyError
         If the run fails.
     """
-    command = [sys.executable, "-m", "helpers", "train-here", name, str(seed), str(epochs), data]
-    with tempfile.TemporaryFile("w+") as errors:
-        # Nothing is ever written to its standard input: it ends when that is closed.
+    command = [sys.executable, "-m", "helpers", "train-here", name, str(seed), str(epochs), made_from]
+    with tempfile.TemporaryFile("w+", errors="replace") as errors:
+        # Nothing is ever written to its standard input: it gives up when that is closed.
         with subprocess.Popen(
             command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True
         ) as process:
             output = process.stdout.read()
         if process.returncode:
             errors.seek(0)
-            reason = (errors.read().splitlines() or [f"exit code {process.returncode}"])[-1]
-            raise StudyError(f"Training {name} with seed {seed} failed: {reason}")
+            last = (errors.read().splitlines() or [""])[-1]
+            raise StudyError(f"Training {name} with seed {seed} failed, exit code {process.returncode}: {last}")
     return json.loads(output)
 
 
-def train_here(name: str, seed: int, epochs: int, data: str) -> Run:
+def train_here(name: str, seed: int, epochs: int, made_from: str) -> Run:
     """One run: train a candidate in this process, in which nothing else should be done, with one thread.
 
     Parameters
@@ -138,25 +144,24 @@ def train_here(name: str, seed: int, epochs: int, data: str) -> Run:
         Of one of `models.CANDIDATES`.
     seed, epochs
         As in `training.Settings`.
-    data
-        SHA-256 of the data set that it must be trained on.
+    made_from
+        Fingerprint of what it must be made from; a study on many machines does not mix.
 
     Raises
     ------
     StudyError
-        If the data at hand is not that data set.
+        If it would be made from anything else.
     """
     from helpers.startup import start_tensorflow
 
     start_tensorflow(threads=1)
     from helpers import training
-    from helpers.cache import fingerprint
 
     digits = load_mnist()
-    if digits.digest != data:
+    if (found := _expected(digits, epochs)[name](seed)) != made_from:
         raise StudyError(
-            f"{platform.node()} has other data than the study: {digits.name}, SHA-256 {digits.digest[:8]}... instead "
-            f"of {data[:8]}... Let MNIST_NPZ name the same mnist.npz on every machine."
+            f"{platform.node()} would train {name} from other layers, settings or data than the study. Its data is "
+            f"{digits.name}, SHA-256 {digits.digest[:8]}... Use the same commit and the same mnist.npz on every machine."
         )
     candidate, settings = _candidates()[name], training.Settings(seed=seed, epochs=epochs)
     start = time.perf_counter()
@@ -168,25 +173,24 @@ def train_here(name: str, seed: int, epochs: int, data: str) -> Run:
         "candidate": name, "seed": seed, "history": history,
         "confusion": confusion_matrix(digits.test_labels, predicted, labels=range(10)).tolist(),
         "misread": misread.tolist(), "taken_for": predicted[misread].tolist(), "seconds": round(seconds, 2),
-        "made_from": fingerprint(training.ingredients(candidate, digits, settings)), "data": data,
-        "made_with": training.made_with(),
+        "made_from": found, "data": digits.digest, "made_with": training.made_with(),
     }  # fmt: skip
 
 
 def load_runs(path: Path = RUNS) -> list[Run]:
-    """The runs of a study, in the order in which they ended.
+    """The runs of a study, by candidate and seed, whatever order they ended in.
 
     Raises
     ------
     StudyError
-        If there is no such file, or a line of it is no run. Half a line at its end, which a
-        killed study leaves, is passed over.
+        If there is no such file, if a line of it is no run, or if a run is in it twice. Half a
+        line at its end, which a killed study leaves, is passed over.
     """
     try:
         lines = path.read_bytes().split(b"\n")[:-1]
     except OSError as error:
         raise StudyError(f"{path}: no study can be read ({error.strerror}). `make study` makes one.") from None
-    runs = []
+    runs: dict[tuple[str, int], Run] = {}
     for number, line in enumerate(lines, start=1):
         try:
             run = json.loads(line)
@@ -197,12 +201,20 @@ def load_runs(path: Path = RUNS) -> list[Run]:
                 f"{path}, line {number}: expected a run with {', '.join(sorted(KEYS))}; found {line[:40]!r}... "
                 "Restore the file, or move it away and run `make study`."
             ) from None
-        runs.append(run)
-    return runs
+        if (key := (run["candidate"], run["seed"])) in runs:
+            raise StudyError(f"{path}, line {number}: {key[0]} with seed {key[1]} is there already. Delete one of the two lines.")
+        runs[key] = run
+    return [runs[key] for key in sorted(runs)]
+
+
+def runs_of_these_networks(digits: Digits, epochs: int, path: Path = RUNS) -> list[Run]:
+    """The runs of a study if all are of the candidates as they are now, and of these digits; else none."""
+    runs, expected = load_runs(path), _expected(digits, epochs)
+    return runs if all(_is_expected(run, expected) for run in runs) else []
 
 
 def finals(runs: Sequence[Run], names: Sequence[str]) -> pd.DataFrame:
-    """Accuracies after the last epoch, in percent: a row a run, ordered by seed.
+    """Accuracies after the last epoch, in percent: a row a run.
 
     Parameters
     ----------
@@ -219,7 +231,7 @@ def finals(runs: Sequence[Run], names: Sequence[str]) -> pd.DataFrame:
     rows = {
         (run["candidate"], run["seed"]): [100 * run["history"][key][-1] for key in ("accuracy", "val_accuracy")]
         for name in names
-        for run in sorted(runs, key=lambda run: run["seed"])
+        for run in runs
         if run["candidate"] == name
     }
     table = pd.DataFrame.from_dict(rows, orient="index", columns=["training %", "validation %"])
@@ -237,29 +249,48 @@ def spread(finals: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
-def wins(finals: pd.DataFrame) -> pd.DataFrame:
+def wins(finals: pd.DataFrame, seed: int = 12345) -> pd.DataFrame:
     """In what share of seed pairs, any seed of the one with any of the other, a candidate beats another.
 
     Parameters
     ----------
     finals
         As the function of that name returns it.
+    seed
+        Of the bootstrap.
 
     Returns
     -------
     DataFrame
-        A row a pair of candidates, `by validation %` and `by sum %`. A tie counts half: this
-        is the Mann-Whitney statistic over the number of pairs, which SciPy computes (X. Bouthillier et
-        al., "Accounting for variance in machine learning benchmarks", 2021, section 4).
+        A row a pair of candidates: `by validation %` and `by sum %`, each with `low %` and
+        `high %`, the bounds of a 95 % interval from SciPy's percentile bootstrap over the trainings.
+        A tie counts half, so the share is the Mann-Whitney statistic over the number of pairs. An
+        interval of no width says only that no training at hand contradicts the others.
     """
     rows = {}
     for first, second in itertools.combinations(finals.index.unique("candidate"), 2):
-        one, other = finals.loc[first], finals.loc[second]
-        rows[f"{first} beats {second}"] = {
-            f"by {column}": 100 * mannwhitneyu(one[column], other[column]).statistic / (len(one) * len(other))
-            for column in ("validation %", "sum %")
-        }
+        row = rows[f"{first} beats {second}"] = {}
+        for by in ("validation", "sum"):
+            samples = finals.loc[first, f"{by} %"], finals.loc[second, f"{by} %"]
+            row[f"by {by} %"] = float(_share_of_wins(*samples))
+            interval = bootstrap(
+                samples, _share_of_wins, method="percentile", batch=1000, rng=np.random.default_rng(seed)
+            ).confidence_interval
+            row |= {f"by {by}, low %": float(interval.low), f"by {by}, high %": float(interval.high)}
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("% of seed pairs")
+
+
+def _share_of_wins(one: np.ndarray, other: np.ndarray, axis: int = -1) -> np.ndarray:
+    """In percent, along the last axis of both."""
+    one, other = np.asarray(one)[..., :, None], np.asarray(other)[..., None, :]
+    return 100 * ((one > other).mean(axis=(-2, -1)) + (one == other).mean(axis=(-2, -1)) / 2)
+
+
+def mean_history(runs: Sequence[Run], name: str) -> pd.DataFrame:
+    """Accuracies and losses averaged over the runs of a candidate: a row an epoch, columns as in a history."""
+    histories = [pd.DataFrame(run["history"]) for run in runs if run["candidate"] == name]
+    mean = sum(histories[1:], histories[0]) / len(histories)
+    return mean.set_axis(pd.RangeIndex(1, len(mean) + 1, name="epoch"))
 
 
 def read_correctly(runs: Sequence[Run], name: str, images: int) -> np.ndarray:
@@ -271,9 +302,9 @@ def read_correctly(runs: Sequence[Run], name: str, images: int) -> np.ndarray:
     return correct
 
 
-def confusion(runs: Sequence[Run], name: str) -> np.ndarray:
-    """Confusion counts of all runs of a candidate together, shape (10, 10): rows true, columns predicted."""
-    return np.sum([run["confusion"] for run in runs if run["candidate"] == name], axis=0)
+def confusions(runs: Sequence[Run], name: str) -> np.ndarray:
+    """Confusion counts of each run of a candidate, shape (runs, 10, 10): rows true, columns predicted."""
+    return np.array([run["confusion"] for run in runs if run["candidate"] == name], dtype=int).reshape(-1, 10, 10)
 
 
 def _candidates() -> dict[str, Any]:
@@ -282,25 +313,35 @@ def _candidates() -> dict[str, Any]:
     return {candidate.name: candidate for candidate in models.CANDIDATES}
 
 
-def _done(path: Path, digits: Digits, epochs: int) -> set[tuple[str, int]]:
-    """Candidate and seed of each finished run; a StudyError if one was made from anything else."""
+def _expected(digits: Digits, epochs: int) -> dict[str, Callable[[int], str]]:
+    """Of each candidate, the fingerprint of what its run with a seed must be made from."""
+    from helpers.startup import start_tensorflow
+
+    start_tensorflow()
     from helpers import training
     from helpers.cache import fingerprint
 
-    made_from = {
-        name: training.ingredients(candidate, digits, training.Settings(epochs=epochs))
-        for name, candidate in _candidates().items()
-    }
-    done = set()
-    for number, run in enumerate(load_runs(path) if path.exists() else [], start=1):
-        name, seed = run["candidate"], run["seed"]
-        if name not in made_from or run["made_from"] != fingerprint(made_from[name] | {"seed": seed}):
+    def by_seed(candidate: Any) -> Callable[[int], str]:
+        made_from = training.ingredients(candidate, digits, training.Settings(epochs=epochs))
+        return lambda seed: fingerprint(made_from | {"seed": seed})
+
+    return {name: by_seed(candidate) for name, candidate in _candidates().items()}
+
+
+def _is_expected(run: Run, expected: Mapping[str, Callable[[int], str]]) -> bool:
+    return run["candidate"] in expected and run["made_from"] == expected[run["candidate"]](run["seed"])
+
+
+def _done(path: Path, expected: Mapping[str, Callable[[int], str]]) -> set[tuple[str, int]]:
+    """Candidate and seed of each finished run; a StudyError if one was made from anything else."""
+    runs = load_runs(path) if path.exists() else []
+    for run in runs:
+        if not _is_expected(run, expected):
             raise StudyError(
-                f"{path}, line {number}: {name} with seed {seed} was made from other layers, settings or data than "
+                f"{path}: {run['candidate']} with seed {run['seed']} was made from other layers, settings or data than "
                 "this study. Two studies do not mix: move the file away, or name another."
             )
-        done.add((name, seed))
-    return done
+    return {(run["candidate"], run["seed"]) for run in runs}
 
 
 def _drop_half_a_line(path: Path) -> None:
@@ -327,5 +368,13 @@ def _where(jobs: int, scheduler: str | None) -> Iterator[Parallel]:
         return
     from distributed import Client
 
-    with Client(scheduler), parallel_config("dask"):
-        yield Parallel(**options)
+    try:
+        client = Client(scheduler)
+    except OSError as error:
+        raise StudyError(f"{scheduler}: no Dask scheduler answers there ({error}). Start one: `dask scheduler`.") from None
+    with client, parallel_config("dask"):
+        try:  # joblib would wait for a task that cannot even be unpickled, for ever
+            client.run(eval, "__import__('helpers.study') and None")
+        except ImportError as error:
+            raise StudyError(f"A worker of {scheduler} has not got the project ({error}). Start workers with `make worker`.") from None
+        yield Parallel(pre_dispatch="all", **options)

@@ -20,11 +20,12 @@ ROOT = Path(__file__).parent.parent
 BOUNDS = {
     "dense": {"accuracy": (0.983, 0.988), "val_accuracy": (0.973, 0.983)},
     "conv": {"accuracy": (0.974, 0.982), "val_accuracy": (0.975, 0.987)},
+    "conv-normalised": {"accuracy": (0.988, 0.994), "val_accuracy": (0.985, 0.993)},
 }
 
 
 @pytest.mark.parametrize("seed", [12345, 1, 2])
-@pytest.mark.parametrize("candidate", models.CANDIDATES, ids=lambda candidate: candidate.name)
+@pytest.mark.parametrize("candidate", [models.DENSE, models.CONV], ids=lambda candidate: candidate.name)
 def test_training_from_scratch(mnist, candidate, seed):
     _, history = training.train(candidate, mnist, Settings(seed=seed))
     print(candidate.name, seed, {key: round(values[-1], 4) for key, values in history.items()})
@@ -32,6 +33,11 @@ def test_training_from_scratch(mnist, candidate, seed):
         assert low <= history[key][-1] <= high, key
     if seed == Settings().seed:
         assert_like_the_committed(candidate, history)
+
+
+def test_slip_put_right_from_scratch(mnist):
+    """Its two other seeds are left to the study."""
+    test_training_from_scratch(mnist, models.CONV_NORMALISED, Settings().seed)
 
 
 def assert_like_the_committed(candidate, history):

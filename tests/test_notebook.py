@@ -90,8 +90,8 @@ def test_prose_between_code():
 
 def test_outline():
     headings = re.findall(r"^(#+) (.*)$", "\n".join(MARKDOWN), re.MULTILINE)
-    assert [level for level, _ in headings] == ["#"] + ["##"] * 10
-    assert [int(title.split(".")[0]) for _, title in headings[1:]] == list(range(1, 11))
+    assert [level for level, _ in headings] == ["#"] + ["##"] * 15
+    assert [int(title.split(".")[0]) for _, title in headings[1:]] == list(range(1, 16))
 
 
 def test_parameters_cell():
@@ -146,18 +146,39 @@ def test_selection():
     sums = {name: float(values.split()[4]) for name, values in rows}
     trained, validated = ({name: float(values.split()[i]) for name, values in rows} for i in (0, 1))
     assert all(sums[name] == pytest.approx(trained[name] + validated[name], abs=0.011) for name in sums)
-    assert max(sums, key=sums.get) in section(6)
+    assert max(sums, key=sums.get) in section(9)
 
 
-def test_predictions_accuracy_confusion_and_embedding():
-    assert section(6).count("FIGURE") == 2
-    assert section(7).count("FIGURE") == 1 and {"images", "correct", "accuracy", "low", "high"} <= set(section(7).split())
+def test_slip_paired_tests_and_selection():
+    assert "conv-normalised: loaded from the cache" in section(6) and "change %" in section(6)
+    assert {"conv, conv-normalised", "only second", "p"} <= set(re.split(r"\s{2,}|\n", section(7)))
+    assert "where chosen" in section(7) and "advantage" in section(7)
+
+
+def test_many_trainings():
     assert section(8).count("FIGURE") == 1
-    assert section(9).count("FIGURE") == 1
+    assert {"runs", "dense beats conv", "by sum %", "luckiest dense"} <= set(re.split(r"\s{2,}|\n", section(8)))
+
+
+def test_predictions_calibration_accuracy_confusion_and_embedding():
+    assert section(9).count("FIGURE") == 3 and "disputed" in section(9)
+    assert section(10).count("FIGURE") == 1 and "expected calibration error" in section(10)
+    assert section(11).count("FIGURE") == 1 and {"images", "correct", "low %", "high %"} <= set(re.split(r"\s{2,}|\n", section(11)))
+    assert section(12).count("FIGURE") == 1 and "they alone, % of trainings" in section(12)
+    assert section(13).count("FIGURE") == 1
+    assert section(14).count("FIGURE") == 1 and "rank correlation" in section(14)
+
+
+def test_scorecard_and_its_short_form_on_the_first_screen():
+    scores = section(15)
+    claims = re.findall(r"(holds in part|holds|does not hold)", scores)
+    assert len(claims) == 7
+    first = text(CODE[0]["outputs"][0])
+    assert re.findall(r"(holds in part|holds|does not hold)", first) == claims
 
 
 def test_ten_accuracies_with_their_intervals():
-    rows = re.findall(r"^\s*(\d)\s+(\d+)\s+(\d+)\s+([\d.]+)\s+([\d.]+)\s+([\d.]+)", section(7), re.MULTILINE)
+    rows = re.findall(r"^\s*(\d)\s+(\d+)\s+(\d+)\s+([\d.]+)\s+([\d.]+)\s+([\d.]+)", section(11), re.MULTILINE)
     assert [row[0] for row in rows] == list("0123456789")
     assert sum(int(row[1]) for row in rows) == 10_000
     for _, images, correct, accuracy, low, high in rows:
@@ -167,18 +188,17 @@ def test_ten_accuracies_with_their_intervals():
 
 def test_figures_are_opaque():
     """PNG on white: the alpha channel is absent or full."""
-
-
     figures = [output["data"]["image/png"] for cell in CODE for output in cell["outputs"] if is_figure(output)]
-    assert len(figures) == 8
+    assert len(figures) == 12
     for figure in figures:
         picture = imread(io.BytesIO(base64.b64decode(figure)))
         assert picture.shape[2] == 3 or picture[..., 3].min() == 1
         assert picture[0, 0, :3].tolist() == [1, 1, 1]
 
 
-def test_figure_in_readme_is_the_notebooks():
-
-    figures = [output["data"]["image/png"] for cell in CODE for output in cell["outputs"] if is_figure(output)]
-    assert (PATH.parent / "figures" / "embedding.png").read_bytes() == base64.b64decode(figures[-1])
-    assert "figures/embedding.png" in (PATH.parent / "README.md").read_text()
+@pytest.mark.parametrize("name", ["runs", "embedding"])
+def test_figures_in_readme_are_the_notebooks(name):
+    (cell,) = [cell for cell in CODE if f"plots.{name}(" in source(cell)]
+    (output,) = cell["outputs"]
+    assert (PATH.parent / "figures" / f"{name}.png").read_bytes() == base64.b64decode(output["data"]["image/png"])
+    assert f"figures/{name}.png" in (PATH.parent / "README.md").read_text()

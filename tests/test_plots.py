@@ -102,6 +102,7 @@ def test_lines_of_equal_sums_are_labelled_rightly(finals):
     (axis,) = figure.axes
     labels = {text.get_text(): text.xy for text in axis.texts if text.get_text()[-1].isdigit()}
     assert len(labels) >= 2
+    assert sorted(sum(line.get_xy1()) for line in axis.lines) == pytest.approx(sorted(float(name.split()[-1]) for name in labels))
     for label, place in labels.items():
         assert sum(place) == pytest.approx(float(label.removeprefix("sum ")))
         assert axis.get_xlim()[0] <= place[0] <= axis.get_xlim()[1] and axis.get_ylim()[0] <= place[1] <= axis.get_ylim()[1]

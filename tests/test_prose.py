@@ -1,90 +1,138 @@
-"""Prose cannot contradict the outputs: each number in it is looked up among what the notebook shows."""
+"""Prose cannot contradict the results: each number in it is looked up where it comes from.
 
+`tests/prose.toml` says, for each Markdown cell of the notebook and each section of README, where
+its numbers come from, in their order:
+
+- ``"by_digit / 0 / accuracy %"``: what the run that made the stored outputs has written to
+  `tests/results.json`, by the name that the notebook gives it, row and column;
+- ``"pairs / #0 / 1"``: of the first row, whose name is 4/9, the second digit; ``"by_digit / @min accuracy %"``: the
+  name of the row with the smallest value in a column (or `@max`, the largest);
+- ``"article / TRAINING / dense"``: the article's figures;
+- ``"measured / ..."``: the benchmark's figures;
+- ``"100 - ..."``: the rest to 100 percent;
+- ``"= 28"``: a constant, such as the side of an image, a year or a section.
+
+A number must be its value, rounded to the digits it is printed with.
+"""
+
+import json
 import re
+import sys
+import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from helpers import article
-from tests.test_notebook import CELLS, is_figure, source, text
+from helpers import article, evaluation, study
+from tests.test_notebook import CELLS, source
 
-README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
-NUMBER = re.compile(r"(?<![\w.,])\d+(?:,\d{3})*(?:\.\d+)?(?!\w)")
+ROOT = Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT / "benchmarks"))
+import study_cost  # noqa: E402  the folder is no package
 
-# Facts about the data set and the article, and things that are counted in words elsewhere.
-CONSTANTS = {
-    *("2021", "70,000", "60,000", "10,000", "5,000"),  # the article's year, MNIST's sizes, the sample's
-    *("28", "784", "255"),  # image side, pixels, blackest pixel
-    *("95", "100"),  # the confidence of the intervals
-    *("3", "2", "15"),  # windows of the convolution and of max-pooling; dropout in percent
+MEASURED = json.loads((ROOT / "benchmarks" / "measured.json").read_text())
+SOURCES = json.loads((ROOT / "tests" / "results.json").read_text()) | {
+    "article": {
+        "TRAINING": article.TRAINING,
+        "VALIDATION": article.VALIDATION,
+        "label_accuracy": article.published_by_digit().to_dict("index"),
+        "pairs": evaluation.confused_pairs(article.CONFUSION).to_dict("index"),
+    },
+    "measured": {
+        "runs": len(study.load_runs()),
+        "seconds": MEASURED["study"]["runs"],
+        "efficiency": {way: study_cost.efficiency(MEASURED["study"], way) for way in study_cost.WAYS},
+        "hours": {str(machines): study_cost.hours(MEASURED["study"], 1000, machines) for machines in (1, 100)},
+    },
 }
+REFERENCES = tomllib.loads((ROOT / "tests" / "prose.toml").read_text(encoding="utf-8"))
+NUMBER = re.compile(r"\d+(?:,\d{3})*(?:\.\d+)?")
+# Not prose: code, where links lead, markup, and the numbers that order sections and lists.
+NOT_PROSE = re.compile(r"^    .*$|`[^`]*`|\]\([^)]*\)|<[^>]+>|^(#+ )?\d+\. ", re.MULTILINE)
 
 
-def numbers(prose: str) -> list[str]:
-    """Numbers in a text but for digits 0 to 9 that stand for themselves, code and numbered headings."""
-    prose = re.sub(r"```.*?```|`[^`]*`|\]\([^)]*\)|^#+ .*$|<[^>]+>", " ", prose, flags=re.DOTALL | re.MULTILINE)
-    return NUMBER.findall(prose)
+def places() -> dict[str, str]:
+    """The text of each place that has any: Markdown cells by their id, sections of README by their heading."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    sections = {f"README, {part.splitlines()[0]}": part for part in re.split(r"^#+ ", readme, flags=re.MULTILINE) if part}
+    return {cell["id"]: source(cell) for cell in CELLS if cell["cell_type"] == "markdown"} | sections
 
 
-def sections() -> dict[str, tuple[list[str], str]]:
-    """Of each section, by its heading: the paragraphs, and the text of its outputs."""
-    found, heading = {"": ([], "")}, ""
-    for cell in CELLS:
-        if cell["cell_type"] == "markdown":
-            for part in re.split(r"^(?=## )", source(cell), flags=re.MULTILINE):
-                if part.startswith("## "):
-                    heading = part.splitlines()[0]
-                    found[heading] = ([], "")
-                found[heading][0].append(part)
+def look_up(reference: str) -> Any:
+    """A value by the names that lead to it; a constant as it is written."""
+    if reference.startswith("= "):
+        return reference[2:]
+    if reference.startswith("100 - "):
+        return 100 - look_up(reference.removeprefix("100 - "))
+    value = SOURCES
+    for name in reference.split(" / "):
+        if name.startswith("#"):
+            value = list(value)[int(name[1:])]
+        elif name.startswith("@"):
+            extreme, column = {"@min": min, "@max": max}[name[:4]], name[5:]
+            value = extreme(value, key=lambda row: value[row][column])
+        elif isinstance(value, str):
+            value = value.split("/")[int(name)]
         else:
-            prose, outputs = found[heading]
-            shown = [text(output) for output in cell["outputs"] if not is_figure(output)]
-            found[heading] = (prose, "\n".join([outputs, *shown]))
+            value = value[int(name)] if isinstance(value, list) else value[name]
+    return value
+
+
+def printed(value: Any, like: str) -> str:
+    """A value with as many decimals as a number in the text has; with its commas, too, where that has some."""
+    if isinstance(value, str):
+        return value
+    decimals = len(like.partition(".")[2])
+    return f"{value:{',' if ',' in like else ''}.{decimals}f}"
+
+
+def mistakes(place: str, text: str) -> list[str]:
+    """What is wrong with the numbers of a place, each in one line."""
+    numbers, references = NUMBER.findall(NOT_PROSE.sub(" ", text)), REFERENCES.get(place, [])
+    found = [
+        f"{place}: {number} should be {printed(look_up(reference), number)} ({reference})"
+        for number, reference in zip(numbers, references, strict=False)
+        if number != printed(look_up(reference), number)
+    ]
+    if len(numbers) != len(references):
+        found.append(f"{place}: {len(numbers)} numbers, but tests/prose.toml has {len(references)}. In order: {numbers}")
     return found
 
 
-SECTIONS = sections()
-PUBLISHED = {
-    f"{value:.2f}" for value in (*article.TRAINING.values(), *article.VALIDATION.values(), *article.LABEL_ACCURACY)
-}
+PLACES = places()
 
 
-def unknown(prose: str, outputs: str) -> list[str]:
-    known = {*numbers(outputs), *PUBLISHED, *CONSTANTS, *"0123456789"}
-    return [number for number in numbers(prose) if number not in known]
+@pytest.mark.parametrize("place", PLACES)
+def test_every_number_is_what_it_comes_from(place):
+    if found := mistakes(place, PLACES[place]):
+        pytest.fail("\n".join(found), pytrace=False)
 
 
-@pytest.mark.parametrize("heading", SECTIONS)
-def test_every_number_in_the_text_is_in_an_output_of_its_section(heading):
-    paragraphs, outputs = SECTIONS[heading]
-    for paragraph in paragraphs:
-        assert not unknown(paragraph, outputs), f"not in the outputs, under {heading!r}: {paragraph}"
+def test_no_reference_is_left_over():
+    assert REFERENCES.keys() <= PLACES.keys()
 
 
-def test_every_number_of_the_findings_in_readme_is_in_an_output():
-    findings = README.split("## What was found")[1].split("## ")[0]
-    outputs = "\n".join(outputs for _, outputs in SECTIONS.values())
-    assert len(numbers(findings)) > 5
-    assert not unknown(findings, outputs), "not among the outputs, in README"
+def test_any_wrong_digit_is_noticed_and_its_place_named():
+    changed = 0
+    for place, text in PLACES.items():
+        prose = NOT_PROSE.sub(" ", text)
+        for match in re.finditer(r"\d", prose):
+            wrong = prose[: match.start()] + str((int(match.group()) + 1) % 10) + prose[match.end() :]
+            found = mistakes(place, wrong)
+            assert found and all(line.startswith(f"{place}: ") for line in found), wrong
+            changed += 1
+    assert changed > 400
 
 
-def test_every_number_in_the_headline_is_in_another_output():
-    """The first cell's output is exempt from nbval; what it says is compared where it comes from."""
-    headline = SECTIONS[""][1]
-    others = "\n".join(outputs for heading, (_, outputs) in SECTIONS.items() if heading)
-    assert "the better network is" in headline
-    assert set(numbers(headline)) <= {*numbers(others), *CONSTANTS}
+def test_few_numbers_are_constants():
+    """What the run finds is looked up; constants are for what no run finds."""
+    in_notebook = [reference for place in PLACES if place.startswith("cell-") for reference in REFERENCES.get(place, [])]
+    constants = [reference for reference in in_notebook if reference.startswith("= ")]
+    assert len(in_notebook) - len(constants) >= 50
+    assert len(constants) <= 90 and len(set(constants)) <= 40
 
 
-def test_wrong_numbers_are_found():
-    """Each number that the text takes from an output, its last digit in turn each other: few stay unnoticed.
-
-    Some do, such as 22 and 23, because both are shown in the same section.
-    """
-    noticed = []
-    for paragraphs, outputs in SECTIONS.values():
-        stated = {number for prose in paragraphs for number in numbers(prose)} - CONSTANTS - set("0123456789")
-        for number in stated:
-            others = set("0123456789") - {number[-1]}
-            noticed += [bool(unknown(number[:-1] + digit, outputs)) for digit in others]
-    assert len(noticed) >= 90 and sum(noticed) >= 0.9 * len(noticed)
+def test_verdicts_in_readme_are_those_of_the_run():
+    rows = re.findall(r"^\| (.+) \| (holds|holds in part|does not hold) \|$", PLACES["README, What was found"], re.MULTILINE)
+    assert dict(rows) == {claim: score["verdict"] for claim, score in SOURCES["scores"].items()}

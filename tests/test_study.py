@@ -1,6 +1,7 @@
 """The study's file, its continuation after a kill, and the committed runs. Those that train for long are slow."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -8,11 +9,14 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import dask
 import numpy as np
 import pytest
+from distributed import LocalCluster
 from filelock import FileLock
+from scipy.stats import mannwhitneyu
 
-from helpers import cache, study
+from helpers import study
 from helpers.data import load_mnist
 
 ROOT = Path(__file__).parent.parent
@@ -21,14 +25,8 @@ SAMPLE_TEST_IMAGES = 1_000
 
 @pytest.fixture
 def on_the_sample(monkeypatch):
-    """Make a study of the sample, and of the dense network only, which is quickly trained."""
-    from helpers.startup import start_tensorflow
-
-    start_tensorflow()
-    from helpers import models
-
+    """Make a study of the sample, whose 4,000 training images are soon learned."""
     monkeypatch.setenv("MNIST_DATA", "sample")
-    monkeypatch.setattr(models, "CANDIDATES", (models.DENSE,))
 
 
 def run(candidate="dense", seed=1, training=0.98, validation=0.97, misread=(2, 5)):
@@ -56,8 +54,14 @@ def but_for_seconds(runs):
 
 
 def test_runs_are_read_as_written(tmp_path):
-    runs = [run(seed=1), run("conv", seed=2)]
-    assert study.load_runs(write(tmp_path / "runs.jsonl", runs)) == runs
+    """In an order of their own: trainings that end in another order give the same figures."""
+    runs = [run("conv", seed=2), run(seed=2), run(seed=10)]
+    assert study.load_runs(write(tmp_path / "runs.jsonl", runs[::-1])) == runs
+
+
+def test_a_run_that_is_there_twice_is_named(tmp_path):
+    with pytest.raises(study.StudyError, match="line 3: dense with seed 1 is there already"):
+        study.load_runs(write(tmp_path / "runs.jsonl", [run(), run(seed=2), run()]))
 
 
 def test_half_a_line_at_the_end_is_passed_over(tmp_path):
@@ -81,17 +85,17 @@ def test_a_line_that_is_no_run_is_named(tmp_path, line):
 
 
 def test_finals_are_in_order():
-    runs = [run("conv", 2), run("dense", 2, 0.99, 0.98), run("other", 1), run("dense", 1, 0.97, 0.96)]
+    runs = [run("conv", 2), run("dense", 1, 0.97, 0.96), run("dense", 2, 0.99, 0.98), run("other", 1)]
     table = study.finals(runs, ["dense", "conv"])
     assert table.index.tolist() == [("dense", 1), ("dense", 2), ("conv", 2)]
     assert table.loc[("dense", 2)].tolist() == pytest.approx([99, 98, 197])
 
 
 def test_spread_by_hand():
-    runs = [run(seed=seed, training=share, validation=0.9) for seed, share in ((1, 0.96), (2, 0.97), (3, 0.98))]
+    runs = [run(seed=seed, training=share, validation=0.9) for seed, share in ((1, 0.95), (2, 0.97), (3, 0.99))]
     table = study.spread(study.finals(runs, ["dense"]))
-    assert table.loc["dense", ["runs", "training %", "training % sd"]].tolist() == pytest.approx([3, 97, 1])
-    assert table.loc["dense", ["validation % sd", "sum %", "sum % sd"]].tolist() == pytest.approx([0, 187, 1], abs=1e-9)
+    assert table.loc["dense", ["runs", "training %", "training % sd"]].tolist() == pytest.approx([3, 97, 2])
+    assert table.loc["dense", ["validation % sd", "sum %", "sum % sd"]].tolist() == pytest.approx([0, 187, 2], abs=1e-9)
 
 
 def test_wins_by_hand():
@@ -100,19 +104,40 @@ def test_wins_by_hand():
         run("dense", 1, 0.99, 0.95), run("dense", 2, 0.90, 0.96),
         run("conv", 1, 0.95, 0.95), run("conv", 2, 0.95, 0.96),
     ]  # fmt: skip
-    table = study.wins(study.finals(runs, ["dense", "conv"]))
-    assert table.loc["dense beats conv"].tolist() == [50, 50]
+    by = ["by validation %", "by sum %"]
+    assert study.wins(study.finals(runs, ["dense", "conv"])).loc["dense beats conv", by].tolist() == [50, 50]
     runs[0] = run("dense", 1, 0.99, 0.97)
-    table = study.wins(study.finals(runs, ["dense", "conv"]))
-    assert table.loc["dense beats conv"].tolist() == [87.5, 50]
+    assert study.wins(study.finals(runs, ["dense", "conv"])).loc["dense beats conv", by].tolist() == [87.5, 50]
+
+
+def test_wins_are_the_mann_whitney_statistic():
+    """And its interval narrows with the trainings, and holds the share."""
+    widths = []
+    for count in (10, 40):
+        rng = np.random.default_rng(0)
+        runs = [run(name, seed, 0.9, rng.normal(mean, 0.01)) for name, mean in (("dense", 0.9), ("conv", 0.91)) for seed in range(count)]
+        table = study.finals(runs, ["dense", "conv"])
+        row = study.wins(table).iloc[0]
+        samples = [table.loc[name, "validation %"] for name in ("dense", "conv")]
+        assert row["by validation %"] == pytest.approx(100 * mannwhitneyu(*samples).statistic / count**2)
+        assert 0 < row["by validation, low %"] < row["by validation %"] < row["by validation, high %"] < 100
+        widths.append(row["by validation, high %"] - row["by validation, low %"])
+    assert widths[1] < 0.7 * widths[0]
+
+
+def test_mean_history_by_hand():
+    runs = [run(training=0.96), run(training=0.98, seed=2), run("conv", training=0.1)]
+    mean = study.mean_history(runs, "dense")
+    assert mean.index.tolist() == [1, 2] and mean["accuracy"].tolist() == pytest.approx([0.5, 0.97])
 
 
 def test_misread_images_and_confusions():
     runs = [run(misread=[2, 5]), run("conv"), run(seed=2, misread=[5])]
     correct = study.read_correctly(runs, "dense", 10)
     assert correct.shape == (2, 10) and np.argwhere(~correct).tolist() == [[0, 2], [0, 5], [1, 5]]
-    counts = study.confusion(runs, "dense")
-    assert counts.sum() == 20 and counts[5, 1] == 2 and counts[2, 1] == 1 and counts[0, 0] == 2
+    counts = study.confusions(runs, "dense")
+    assert counts.shape == (2, 10, 10) and counts[:, 5, 1].tolist() == [1, 1] and counts[:, 2, 1].tolist() == [1, 0]
+    assert study.confusions(runs, "other").shape == (0, 10, 10)
 
 
 # --- training
@@ -121,7 +146,7 @@ def test_misread_images_and_confusions():
 @pytest.mark.tensorflow
 def test_a_study_is_continued_not_repeated(on_the_sample, tmp_path, capfd):
     path = tmp_path / "new" / "runs.jsonl"
-    assert study.run_study([1], path, epochs=1) == 1
+    assert study.run_study([1], path, epochs=1, names=["dense"]) == 1
     assert "study" in capfd.readouterr().err
     (done,) = study.load_runs(path)
     assert (done["candidate"], done["seed"], len(done["history"]["val_loss"])) == ("dense", 1, 1)
@@ -132,53 +157,60 @@ def test_a_study_is_continued_not_repeated(on_the_sample, tmp_path, capfd):
     labels = load_mnist().test_labels[done["misread"]]
     assert np.array_equal(np.histogram2d(labels, done["taken_for"], bins=np.arange(11))[0], counts - np.diag(np.diag(counts)))
     assert done["data"] == load_mnist().digest and done["made_with"]["processor"]
-    assert study.run_study([1, 1], path, epochs=1) == 0
+    assert study.run_study([1, 1], path, epochs=1, names=["dense"]) == 0
     assert study.load_runs(path) == [done]
+    assert study.runs_of_these_networks(load_mnist(), 1, path) == [done]
+    assert study.runs_of_these_networks(load_mnist(), 2, path) == []
 
-    with pytest.raises(study.StudyError, match="line 1: dense with seed 1 was made from other layers, settings or data"):
+    with pytest.raises(study.StudyError, match="dense with seed 1 was made from other layers, settings or data"):
         study.run_study([1], path, epochs=2)
     with FileLock(f"{path}.lock"), pytest.raises(study.StudyError, match="another process is writing to it"):
         study.run_study([1], path, epochs=1)
 
 
 @pytest.mark.tensorflow
-def test_a_run_on_other_data_is_refused(on_the_sample, monkeypatch, tmp_path):
-    """By the process that would train, as on a machine of a cluster that has another file."""
-    digits = replace(load_mnist(), digest="0123456789")
-    monkeypatch.setattr(study, "load_mnist", lambda: digits)
-    with pytest.raises(study.StudyError, match="dense with seed 1 failed: .*other data than the study.*01234567"):
-        study.run_study([1], tmp_path / "runs.jsonl", epochs=1)
-    assert study.load_runs(tmp_path / "runs.jsonl") == []
+def test_a_run_of_something_else_is_refused(on_the_sample):
+    """By the process that would train, as on a machine of a cluster with another data set or another commit."""
+    with pytest.raises(study.StudyError, match="dense with seed 1 failed, exit code 1: .*other layers, settings or data"):
+        study.train_apart("dense", 1, 1, made_from="0a1b2c3d")
+
+
+def test_a_scheduler_that_does_not_answer_is_named():
+    with pytest.raises(study.StudyError, match="tcp://127.0.0.1:9: no Dask scheduler answers"), dask.config.set({"distributed.comm.timeouts.connect": "1s"}):
+        with study._where(-1, "tcp://127.0.0.1:9"):
+            pass
 
 
 STUDY = """
 from pathlib import Path
-from helpers import study
-study._candidates = lambda: {"dense": __import__("helpers.models").models.DENSE}
-study.run_study(range(1, 4), Path(%r), jobs=2, epochs=1)
+from helpers.study import run_study
+run_study(range(1, 7), Path(%r), jobs=2, epochs=1, names=["dense"])
 """
 
 
 @pytest.mark.slow
 @pytest.mark.tensorflow
 def test_killed_and_started_again(on_the_sample, tmp_path):
-    """SIGKILL once the first run is in the file: it stays, the processes go, and the rest is done after."""
+    """SIGKILL once a run is in the file: it stays, the processes go, and the rest is done after."""
     path = tmp_path / "runs.jsonl"
     process = subprocess.Popen([sys.executable, "-c", STUDY % str(path)], cwd=ROOT, start_new_session=True)
-    wait_until(lambda: path.exists() and path.read_bytes().count(b"\n") == 1)
-    children = children_of(process.pid)
+    try:
+        wait_until(lambda: path.exists() and path.read_bytes().count(b"\n") >= 1)
+        children = children_of(process.pid)
+    finally:
+        process.kill()
+        process.wait()
     assert children
-    process.send_signal(signal.SIGKILL)
-    process.wait()
     wait_until(lambda: not any(map(is_running, children)))
-    (first,) = study.load_runs(path)
+    before = study.load_runs(path)
+    assert 1 <= len(before) < 6
 
     with path.open("ab") as file:
         file.write(b'{"candidate": "dense", "se')  # as if it had been killed while it wrote
-    assert study.run_study(range(1, 4), path, epochs=1) == 2
+    assert study.run_study(range(1, 7), path, epochs=1, names=["dense"]) == 6 - len(before)
     runs = study.load_runs(path)
-    assert runs[0] == first and sorted(run["seed"] for run in runs) == [1, 2, 3]
-    assert study.run_study(range(1, 4), path, epochs=1) == 0
+    assert all(run in runs for run in before) and [run["seed"] for run in runs] == [1, 2, 3, 4, 5, 6]
+    assert study.run_study(range(1, 7), path, epochs=1, names=["dense"]) == 0
 
 
 def wait_until(true, seconds=60):
@@ -201,18 +233,39 @@ def is_running(pid):
 
 @pytest.mark.slow
 @pytest.mark.tensorflow
-def test_a_dask_cluster_gives_the_same_runs(on_the_sample, monkeypatch, tmp_path):
+def test_a_dask_cluster_gives_the_same_runs(on_the_sample, tmp_path):
     """Bit for bit, on two worker processes with two threads each, and for two seeds of two networks."""
-    from distributed import LocalCluster
-
-    from helpers import models
-
-    monkeypatch.setattr(models, "CANDIDATES", (models.DENSE, models.CONV))
-    assert study.run_study([1, 2], tmp_path / "here.jsonl", epochs=1) == 4
+    names = ["dense", "conv"]
+    assert study.run_study([1, 2], tmp_path / "here.jsonl", epochs=1, names=names) == 4
     with LocalCluster(n_workers=2, threads_per_worker=2, dashboard_address=None) as cluster:
-        assert study.run_study([1, 2], tmp_path / "there.jsonl", scheduler=cluster.scheduler_address, epochs=1) == 4
+        path = tmp_path / "there.jsonl"
+        assert study.run_study([1, 2], path, scheduler=cluster.scheduler_address, epochs=1, names=names) == 4
     here, there = (but_for_seconds(study.load_runs(tmp_path / name)) for name in ("here.jsonl", "there.jsonl"))
     assert here == there and len(set(here)) == 4
+
+
+@pytest.mark.slow
+@pytest.mark.tensorflow
+def test_workers_as_readme_starts_them(on_the_sample, tmp_path):
+    """`make worker` has the project; a worker started elsewhere has not, and that is said, not waited for."""
+    with LocalCluster(n_workers=0, dashboard_address=None) as cluster:
+        command = next(line for line in (ROOT / "Makefile").read_text().splitlines() if "dask worker" in line)
+        command = command.strip().lstrip("@").replace("$(BIN)/dask", f"{sys.executable} -m dask")
+        command = command.replace("$(SCHEDULER)", cluster.scheduler_address)
+        for where, made in ((ROOT, 2), (tmp_path, 0)):
+            worker = subprocess.Popen(["sh", "-c", f"exec env {command}"], cwd=where, start_new_session=True)
+            try:
+                wait_until(lambda: len(cluster.scheduler.workers) > 0)
+                path = tmp_path / f"{made}.jsonl"
+                if made:
+                    assert study.run_study([1, 2], path, scheduler=cluster.scheduler_address, epochs=1, names=["dense"]) == made
+                else:
+                    with pytest.raises(study.StudyError, match="has not got the project .*make worker"):
+                        study.run_study([1], path, scheduler=cluster.scheduler_address, epochs=1, names=["dense"])
+            finally:
+                os.killpg(worker.pid, signal.SIGTERM)
+                worker.wait()
+            wait_until(lambda: len(cluster.scheduler.workers) == 0)
 
 
 # --- the committed study
@@ -239,15 +292,8 @@ def test_committed_study_is_large_and_sound(committed):
 @pytest.mark.tensorflow
 def test_committed_study_is_of_these_networks(committed, mnist):
     """Of the layers, settings and data that the project has now."""
-    from helpers.startup import start_tensorflow
-
-    start_tensorflow()
-    from helpers import models, training
-
-    for candidate in models.CANDIDATES:
-        made_from = training.ingredients(candidate, mnist, training.Settings())
-        mine = [done for done in committed if done["candidate"] == candidate.name]
-        assert {done["made_from"] == cache.fingerprint(made_from | {"seed": done["seed"]}) for done in mine} == {True}
+    assert study.runs_of_these_networks(mnist, epochs=5) == committed
+    assert study.runs_of_these_networks(replace(mnist, digest="of other data"), epochs=5) == []
 
 
 @pytest.mark.slow
@@ -255,7 +301,7 @@ def test_committed_study_is_of_these_networks(committed, mnist):
 def test_a_committed_run_comes_out_again(committed, mnist):
     """To the last bit with the same versions and processor, else within 0.4 points."""
     done = next(done for done in committed if done["candidate"] == "dense")
-    again = study.train_apart("dense", done["seed"], 5, mnist.digest)
+    again = study.train_apart("dense", done["seed"], 5, done["made_from"])
     if again["made_with"] == done["made_with"]:
         assert but_for_seconds([again]) == but_for_seconds([done])
     else:

@@ -230,8 +230,11 @@ def test_committed_model_is_what_a_first_run_loads(mnist, candidate):
 
 
 def test_committed_models_are_small():
-    files = [path for name in ("dense", "conv") for path in (training.MODELS / name).rglob("*") if path.is_file()]
-    assert 0 < sum(path.stat().st_size for path in files) <= 7_000_000
+    """Four bytes a weight, and little else."""
+    for candidate in models.CANDIDATES:
+        size = sum(path.stat().st_size for path in (training.MODELS / candidate.name).rglob("*") if path.is_file())
+        weights = 4 * candidate.build().count_params()
+        assert weights <= size <= 1.2 * weights
 
 
 def test_settings_of_the_article_need_no_notice():
