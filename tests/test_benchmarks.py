@@ -54,7 +54,7 @@ def test_sections_add_up_to_the_whole():
 def test_cost_of_a_study_by_hand():
     """Two runs of 100 s, and 8 s more, a seed, on two cores; Dask takes a quarter longer."""
     seconds = dict(zip(study_cost.WAYS, (60, 40, 50), strict=True))
-    measured = {"cores": 2, "seconds a seed": seconds, "overhead a run": 8, "runs": {"dense": 100, "conv": 100}}
+    measured = {"cores": 2, "seconds a run": seconds, "overhead a run": 8, "runs": {"dense": 100, "conv": 100}}
     assert study_cost.efficiency(measured, study_cost.WAYS[1]) == 0.75
     assert study_cost.hours(measured, 1000) == pytest.approx(1000 * 108 / 3600)
     assert study_cost.hours(measured, 1000, machines=100) == pytest.approx(10 * 108 * 1.25 / 3600)
