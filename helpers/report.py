@@ -82,11 +82,12 @@ def write_results(names: Mapping[str, Any], path: Path = RESULTS) -> None:
     ----------
     names
         Whatever the run has given a name to. Taken are numbers, tables, arrays of up to 1000
-        numbers, and mappings of these; not what has a name that begins with an underscore.
+        numbers, and mappings of these; not what has a name that begins with an underscore, nor IPython's `In` and `Out`.
     path
         The file, made with its folder; what it held is replaced.
     """
-    plain = {name: _plain(value) for name, value in names.items() if not name.startswith("_") and _is_result(value)}
+    ours = {name: value for name, value in names.items() if not name.startswith("_") and name not in ("In", "Out")}
+    plain = {name: _plain(value) for name, value in ours.items() if _is_result(value)}
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(plain, indent=1) + "\n", encoding="utf-8")
 
