@@ -168,6 +168,7 @@ def test_a_study_is_continued_not_repeated(on_the_sample, tmp_path, capfd):
         study.run_study([1], path, epochs=1)
 
 
+@pytest.mark.slow
 @pytest.mark.tensorflow
 def test_a_run_of_something_else_is_refused(on_the_sample):
     """By the process that would train, as on a machine of a cluster with another data set or another commit."""
