@@ -6,6 +6,10 @@ An entry is a folder::
     history.pickle     the training's history: accuracy and loss, epoch by epoch
     manifest.json      what the model was made from and with, and the SHA-256 of every file
 
+It is written in a folder of its own, ``.<name>.writing``, and moved into its place when it is
+whole. Whoever reads or writes does so while the cache is `locked`, so a folder of that kind
+that the next one finds is what a killed process has left.
+
 The digests prove that an entry is what was once written, nothing more: a SavedModel
 from a stranger is a stranger's program, whatever its manifest says.
 """
@@ -18,14 +22,20 @@ import math
 import pickle
 import pickletools
 import shutil
-import uuid
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
+
+from helpers.checks import read_at_most
+
 SAVED_MODEL, HISTORY, MANIFEST = "saved_model", "history.pickle", "manifest.json"
-MAX_HISTORY_BYTES = 1_000_000
+MAX_BYTES = 1_000_000  # of a history, and of a manifest
+LOCK_SECONDS = 60  # storing a model takes less than one
 
 History = dict[str, list[float]]
 
@@ -36,6 +46,10 @@ class CacheError(Exception):
 
 class NoEntry(CacheError):
     """There is nothing where the entry would be."""
+
+
+class OtherEntry(CacheError):
+    """There is an entry, but it was made from something else; the message says what has changed."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +71,35 @@ class Entry:
     made_with: dict[str, str]
 
 
+@contextmanager
+def locked(root: Path, must: bool = True) -> Iterator[None]:
+    """Keep all other processes from a cache, once what killed ones have left there is cleared away.
+
+    Parameters
+    ----------
+    root
+        The folder with all entries, at any depth. A file named ``.lock`` stays in it.
+    must
+        Whether it is an error if the folder cannot be locked; otherwise the block is run all the
+        same: from a read-only folder entries can be loaded, and nobody writes to it.
+
+    Raises
+    ------
+    OSError
+        If the folder cannot be written to, or another process does not let go of it.
+    """
+    with ExitStack() as stack:
+        try:
+            root.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(FileLock(root / ".lock", timeout=LOCK_SECONDS))
+            for writing in root.glob("**/.*.writing"):
+                _clear(writing)
+        except OSError:
+            if must:
+                raise
+        yield
+
+
 def store(
     folder: Path,
     write_model: Callable[[Path], None],
@@ -64,7 +107,7 @@ def store(
     made_from: Mapping[str, Any],
     made_with: Mapping[str, str],
 ) -> None:
-    """Write an entry to a temporary folder beside `folder`, and put it in its place when it is whole.
+    """Write an entry aside, and put it in its place when it is whole; to be called while `locked`.
 
     Parameters
     ----------
@@ -83,30 +126,35 @@ def store(
     ------
     OSError
         If something cannot be written. `folder` is then as it was.
+    CacheError
+        If `history` is none that could be read again, likewise.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = folder.with_name(f".{folder.name}-{uuid.uuid4().hex}")
-    replaced = temporary.with_name(temporary.name + "-replaced")
+    writing = folder.with_name(f".{folder.name}.writing")
+    new, old = writing / "new", writing / "old"
     try:
-        temporary.mkdir()
-        write_model(temporary / SAVED_MODEL)
-        (temporary / HISTORY).write_bytes(pickle.dumps(dict(history)))
-        manifest = {"made_from": made_from, "made_with": made_with, "sha256": _digests(temporary)}
-        (temporary / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
+        new.mkdir(parents=True)
+        write_model(new / SAVED_MODEL)
+        (new / HISTORY).write_bytes(pickle.dumps(dict(history)))
+        read_history(new / HISTORY)
+        manifest = {"made_from": made_from, "made_with": made_with, "sha256": _digests(new)}
+        (new / MANIFEST).write_bytes(_sealed(manifest))
         if folder.exists():
-            folder.rename(replaced)
-        temporary.rename(folder)
-    except BaseException:
-        if replaced.exists() and not folder.exists():
-            replaced.rename(folder)
-        raise
+            folder.rename(old)
+        new.rename(folder)
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-        shutil.rmtree(replaced, ignore_errors=True)
+        _clear(writing)
+
+
+def _clear(writing: Path) -> None:
+    """Remove what is left of storing an entry. If it ended before the new one was in place, the old one goes back."""
+    folder = writing.with_name(writing.name.removeprefix(".").removesuffix(".writing"))
+    if (writing / "old").exists() and not folder.exists():
+        (writing / "old").rename(folder)
+    shutil.rmtree(writing, ignore_errors=True)
 
 
 def load(folder: Path, made_from: Mapping[str, Any]) -> Entry:
-    """Verify every file of an entry, then read it.
+    """Verify every file of an entry, then read its history.
 
     Parameters
     ----------
@@ -117,20 +165,22 @@ def load(folder: Path, made_from: Mapping[str, Any]) -> Entry:
 
     Raises
     ------
+    NoEntry, OtherEntry
+        If there is no entry, or it was made from something else.
     CacheError
-        If there is no entry, if it was made from something else, or if any of its files is
-        missing, changed, or not one of its own.
+        If any of its files is missing, changed, or not one of its own.
     """
     manifest = _read_manifest(folder)
     if changed := changes(folder, made_from):
-        raise CacheError(", ".join(changed))
-    found = _digests(folder)
-    for name in sorted(manifest["sha256"].keys() | found.keys()):
+        raise OtherEntry(", ".join(changed))
+    expected, found = manifest["sha256"], _files(folder)
+    for name in sorted(expected.keys() | set(found)):
         if name not in found:
             raise CacheError(f"damaged: {name} is missing")
-        if name not in manifest["sha256"]:
+        if name not in expected:
             raise CacheError(f"damaged: {name} does not belong to it")
-        if found[name] != manifest["sha256"][name]:
+    for name, digest in _digests(folder).items():
+        if digest != expected[name]:
             raise CacheError(f"damaged: {name} has changed")
     return Entry(folder / SAVED_MODEL, read_history(folder / HISTORY), manifest["made_with"])
 
@@ -153,13 +203,19 @@ def changes(folder: Path, made_from: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def set_aside(folder: Path, to: Path) -> None:
-    """Move an entry that cannot be used into another folder, under a name that is free there."""
+def set_aside(folder: Path, to: Path) -> Path:
+    """Move an entry that cannot be used into another folder, and return its new path there; while `locked`.
+
+    Raises
+    ------
+    OSError
+        If it cannot be moved; it is then still in its place.
+    """
     to.mkdir(parents=True, exist_ok=True)
     numbers = itertools.count(1)
     while (target := to / f"{folder.name}.damaged-{next(numbers)}").exists():
         pass
-    folder.rename(target)
+    return folder.rename(target)
 
 
 def fingerprint(made_from: Mapping[str, Any]) -> str:
@@ -173,8 +229,8 @@ def read_history(path: Path) -> History:
     Parameters
     ----------
     path
-        A pickle of a dict with text keys, each holding an equally long, non-empty
-        list of finite floats.
+        A pickle, of any protocol, of a dict with text keys, each holding an equally long,
+        non-empty list of finite floats.
 
     Raises
     ------
@@ -182,13 +238,8 @@ def read_history(path: Path) -> History:
         If the file holds anything else, or is larger than a megabyte.
     """
     try:
-        with path.open("rb") as file:
-            content = file.read(MAX_HISTORY_BYTES + 1)
-        if len(content) > MAX_HISTORY_BYTES:
-            raise ValueError(f"more than {MAX_HISTORY_BYTES:,} bytes")
-        for opcode, _, _ in pickletools.genops(content):
-            if opcode.name not in _HISTORY_OPCODES:
-                raise ValueError(f"opcode {opcode.name}")
+        content = read_at_most(path, MAX_BYTES)
+        _check_opcodes(content)
         stream = io.BytesIO(content)
         history = _HistoryUnpickler(stream).load()
         if stream.read(1):
@@ -200,12 +251,31 @@ def read_history(path: Path) -> History:
     return history
 
 
-# All that pickle, in any protocol from 2 on, needs for dicts, lists, strings and floats.
-# None takes more than a fixed multiple of its bytes in memory, so the cap on the file caps all.
-_HISTORY_OPCODES = frozenset(
-    "PROTO FRAME STOP MARK EMPTY_DICT EMPTY_LIST APPEND APPENDS SETITEM SETITEMS BINFLOAT "
-    "SHORT_BINUNICODE BINUNICODE MEMOIZE BINPUT BINGET".split()
+# All that pickle, in any protocol, needs for dicts, lists, strings and floats.
+_MAKE_CONTAINER = frozenset("EMPTY_DICT DICT EMPTY_LIST LIST".split())
+_MAKE_FLOAT = frozenset("FLOAT BINFLOAT".split())
+_REMEMBER = frozenset("PUT BINPUT LONG_BINPUT".split())
+_OTHERS = frozenset(
+    "PROTO FRAME STOP MARK APPEND APPENDS SETITEM SETITEMS UNICODE SHORT_BINUNICODE BINUNICODE "
+    "MEMOIZE GET BINGET LONG_BINGET".split()
 )
+
+
+def _check_opcodes(content: bytes) -> None:
+    """Refuse a pickle with opcodes that no history needs, or that would take much more memory than its bytes.
+
+    Ten bytes can ask for a memo of gigabytes; a megabyte of empty lists would take sixty. In a
+    history the memo's places are numbered one by one, and each list holds a float at least.
+    """
+    counts: Counter[str] = Counter()
+    for opcode, argument, _ in pickletools.genops(content):
+        if opcode.name not in _MAKE_CONTAINER | _MAKE_FLOAT | _REMEMBER | _OTHERS:
+            raise ValueError(f"opcode {opcode.name}")
+        if opcode.name in _REMEMBER and not 0 <= argument < len(content):
+            raise ValueError(f"opcode {opcode.name} with place {argument}")
+        counts[opcode.name] += 1
+    if sum(counts[name] for name in _MAKE_CONTAINER) > 1 + sum(counts[name] for name in _MAKE_FLOAT):
+        raise ValueError("more dicts and lists than floats to fill them")
 
 
 class _HistoryUnpickler(pickle.Unpickler):
@@ -234,23 +304,44 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
     if not folder.is_dir():
         raise NoEntry("no cached model")
     try:
-        manifest = json.loads((folder / MANIFEST).read_text())
+        content = read_at_most(folder / MANIFEST, MAX_BYTES)
+        manifest = json.loads(content)
+        del manifest["seal"]
         if not all(isinstance(manifest[key], dict) for key in ("made_from", "made_with", "sha256")):
             raise ValueError
+        intact = _sealed(manifest) == content
     except FileNotFoundError:
         raise CacheError(f"damaged: {MANIFEST} is missing") from None
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         raise CacheError(f"damaged: {MANIFEST} is no manifest") from None
+    if not intact:
+        raise CacheError(f"damaged: {MANIFEST} has changed")
     return manifest
+
+
+def _sealed(manifest: Mapping[str, Any]) -> bytes:
+    """A manifest as it stands in its file, with its own SHA-256 at its end: no byte of it can change unnoticed."""
+    seal = hashlib.sha256(json.dumps(manifest).encode()).hexdigest()
+    return json.dumps({**manifest, "seal": seal}, indent=2).encode() + b"\n"
+
+
+def _files(folder: Path) -> list[str]:
+    """Paths, in an entry, of all that is in it but folders and the manifest."""
+    paths = (path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir())
+    return sorted(name for path in paths if (name := path.relative_to(folder).as_posix()) != MANIFEST)
 
 
 def _digests(folder: Path) -> dict[str, str]:
     """SHA-256 of every file in an entry but the manifest, by its path in the entry."""
-    return {
-        name: hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and (name := path.relative_to(folder).as_posix()) != MANIFEST
-    }
+    digests = {}
+    for name in _files(folder):
+        path = folder / name
+        if path.is_symlink() or not path.is_file():
+            digests[name] = "no regular file"
+            continue
+        with path.open("rb") as file:
+            digests[name] = hashlib.file_digest(file, "sha256").hexdigest()
+    return digests
 
 
 def _in_words(key: str, before: Any, after: Any) -> str:

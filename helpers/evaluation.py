@@ -8,6 +8,8 @@ import pandas as pd
 from mlxtend.evaluate import mcnemar, mcnemar_table
 from scipy.stats import binomtest
 
+from helpers.checks import check_counts, check_flags, check_labels, check_probabilities
+
 
 def wilson_interval(successes: int, trials: int, confidence: float = 0.95) -> tuple[float, float]:
     """Wilson score interval of a share, such as an accuracy.
@@ -87,6 +89,7 @@ def error_rates(correct: Mapping[str, np.ndarray], reference: str) -> pd.DataFra
         A row a model: `errors`, `error %`, its Wilson 95 % interval from `low %` to `high %`,
         and `change %`, how much higher the error rate is than the reference's.
     """
+    check_flags(**correct)
     rows = {}
     for name, right in correct.items():
         errors, images = int((~right).sum()), len(right)
@@ -116,6 +119,7 @@ def paired_tests(correct: Mapping[str, np.ndarray]) -> pd.DataFrame:
         images on which the two differ as given: it is SciPy's exact (Clopper-Pearson)
         interval of the first model's share in them, so it leaves out 0 when p is below 0.05.
     """
+    check_flags(**correct)
     rows = {}
     for (first, one), (second, other) in itertools.combinations(correct.items(), 2):
         table = mcnemar_table(np.ones(len(one), int), one.astype(int), other.astype(int))
@@ -178,6 +182,8 @@ def label_accuracy(true_labels: np.ndarray, predicted_labels: np.ndarray) -> pd.
         Ten rows, indexed by `digit`; the columns `images` and `correct` are counts, and
         `low %` and `high %` bound `accuracy %`. A digit that no image shows has no accuracy.
     """
+    check_labels(true_labels=true_labels, predicted_labels=predicted_labels)
+    check_counts(true_labels=true_labels, predicted_labels=predicted_labels)
     images = np.bincount(true_labels, minlength=10)
     correct = np.bincount(true_labels[true_labels == predicted_labels], minlength=10)
     rows = []
@@ -244,6 +250,7 @@ def reliability(probabilities: np.ndarray, true_labels: np.ndarray) -> pd.DataFr
         probability given to the prediction, and `accuracy %`, with its Wilson 95 % interval
         from `low %` to `high %`. Bins without images are left out.
     """
+    _check_predictions(probabilities, true_labels)
     probability = probabilities.max(axis=1).astype(float)
     correct = probabilities.argmax(axis=1) == true_labels
     places = np.minimum((10 * probability).astype(int), 9)
@@ -273,6 +280,19 @@ def expected_calibration_error(table: pd.DataFrame) -> float:
 
 
 def most_certain_errors(probabilities: np.ndarray, true_labels: np.ndarray) -> np.ndarray:
-    """Indices of the images that are read wrongly, the one with the highest probability first."""
+    """Indices of the images that are read wrongly, the one with the highest probability first.
+
+    Parameters
+    ----------
+    probabilities, true_labels
+        As `reliability` takes them.
+    """
+    _check_predictions(probabilities, true_labels)
     wrong = np.flatnonzero(probabilities.argmax(axis=1) != true_labels)
     return wrong[np.argsort(-probabilities[wrong].max(axis=1), kind="stable")]
+
+
+def _check_predictions(probabilities: np.ndarray, true_labels: np.ndarray) -> None:
+    check_probabilities(probabilities=probabilities)
+    check_labels(true_labels=true_labels)
+    check_counts(probabilities=probabilities, true_labels=true_labels)

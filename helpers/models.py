@@ -10,6 +10,7 @@ import pandas as pd
 import tensorflow as tf
 from keras import layers
 
+from helpers.checks import check_images
 from helpers.data import normalise
 
 OPTIMIZER, LEARNING_RATE = "adam", 0.001  # the article leaves the rate at Keras's default, which this is
@@ -80,6 +81,7 @@ class Candidate:
 
     def inputs(self, images: np.ndarray) -> np.ndarray:
         """Images, uint8 of shape (n, 28, 28), as this network takes them: float32, (n, *input_shape)."""
+        check_images(images=images)
         pixels = normalise(images) if self.pixels == "normalised" else images.astype(np.float32)
         return pixels.reshape(len(images), *self.input_shape)
 

@@ -10,6 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 from matplotlib.ticker import MaxNLocator, PercentFormatter, StrMethodFormatter
 
+from helpers.checks import check_counts, check_images, check_labels
+
 # Ten colours that stay apart for colour-blind readers too (M. A. Petroff, 2021), one a digit.
 # In an order that keeps the digits apart which overlap in the embedding: 3, 5, 8 and 4, 7, 9.
 PETROFF = mpl.color_sequences["petroff10"]
@@ -57,6 +59,8 @@ def digit_grid(images: np.ndarray, captions: Sequence[str], title: str, columns:
     columns
         How many stand side by side.
     """
+    check_images(images=images)
+    check_counts(images=images, captions=captions)
     rows = -(-len(images) // columns)
     lines = max((caption.count("\n") + 1 for caption in captions), default=1)
     size = WIDTH * 0.92 / columns
@@ -295,6 +299,9 @@ def embedding(
     title
         What the figure shows.
     """
+    check_labels(labels=labels)
+    check_images(images=images)
+    check_counts(points=points, labels=labels, images=images)
     figure = Figure(figsize=(WIDTH, 7))
     axis = figure.subplots()
     order = np.random.default_rng(0).permutation(len(points))  # else the last digit hides the others

@@ -13,6 +13,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from helpers import cache
+from helpers.checks import check_counts, check_images, check_labels
 from helpers.data import Digits
 from helpers.models import LEARNING_RATE, LOSS, OPTIMIZER, Candidate, architecture
 from helpers.progress import progress_bar
@@ -20,6 +21,12 @@ from helpers.startup import processor
 
 MODELS = Path(__file__).parent.parent / "models"
 BATCHES_AT_ONCE = 10  # converted in one go; more would only take more memory
+# Guessing reads a tenth of the digits, and after so many steps each of the article's networks reads most of them.
+LEARNED, STEPS_TO_LEARN = 0.2, 100
+
+
+class TrainingError(Exception):
+    """A network does not learn; the message says what was seen."""
 
 
 @dataclass(frozen=True)
@@ -93,9 +100,9 @@ def train_or_load(
 ) -> TrainedModel:
     """Load the model that this training would give, or train it and store it.
 
-    The models that come with the project stand in ``models/<name>``. Whatever is trained
-    with other settings, other layers or other data goes to ``models/local``, beside what
-    was trained there before: trying something out replaces nothing.
+    The models that come with the project stand in ``models/<name>``. Whatever is trained here
+    goes to ``models/local``, beside what was trained there before: trying something out
+    replaces nothing. A damaged entry is moved there, too, under another name.
 
     Parameters
     ----------
@@ -111,26 +118,27 @@ def train_or_load(
     Returns
     -------
     TrainedModel
-        Its `origin` says in one line which of the two was done, and why.
+        Its `origin` says in one line which of the two was done, and why; and, if it could not
+        be stored, where and why not.
+
+    Raises
+    ------
+    TrainingError
+        If the network learns nothing; nothing is stored then.
     """
     made_from = ingredients(candidate, digits, settings)
-    shipped, local = models / candidate.name, models / "local"
-    own = local / f"{candidate.name}-{cache.fingerprint(made_from)}"
-    folder = shipped if _is_made_from(shipped, made_from) else own
-    try:
-        return _load(candidate, folder, made_from)
-    except cache.NoEntry:
-        others = [shipped, *sorted(local.glob(f"{candidate.name}-????????"))]
-        reason = _nearest_changes(others, made_from)
-    except cache.CacheError as error:
-        reason = str(error)
-        cache.set_aside(folder, to=local)
+    with cache.locked(models, must=False):
+        found = _look_up(candidate, made_from, models)
+    if isinstance(found, TrainedModel):
+        return found
     network, history = train(candidate, digits, settings)
-    origin = f"{candidate.name}: trained here ({reason})"
+    origin = f"{candidate.name}: trained here ({found})"
+    folder = _own_folder(candidate, made_from, models)
     try:
-        store(network, history, folder, made_from)
-    except (OSError, tf.errors.OpError) as error:
-        origin += f", but not stored in {folder.name} ({error})"
+        with cache.locked(models):
+            store(network, history, folder, made_from)
+    except (OSError, tf.errors.OpError, cache.CacheError) as error:
+        origin += f", but it could not be stored in {_shown(folder, models)} ({_cause(error)})"
     return TrainedModel(candidate, network, history, origin)
 
 
@@ -143,7 +151,8 @@ def retrain(candidate: Candidate, digits: Digits, settings: Settings, models: Pa
         If it cannot be stored; the old one is then still in its place.
     """
     network, history = train(candidate, digits, settings)
-    store(network, history, models / candidate.name, ingredients(candidate, digits, settings))
+    with cache.locked(models):
+        store(network, history, models / candidate.name, ingredients(candidate, digits, settings))
     return TrainedModel(candidate, network, history, f"{candidate.name}: trained here (asked for)")
 
 
@@ -160,6 +169,12 @@ def train(
         The history holds `accuracy` and `loss`, averaged over the epoch while the weights
         changed and dropout was on, and `val_accuracy` and `val_loss`, of all test images
         after the epoch.
+
+    Raises
+    ------
+    TrainingError
+        As soon as the loss is not finite, or if after an epoch, and a hundred steps at least, fewer
+        than a fifth of both the training and the test images are read correctly.
     """
     keras.utils.set_random_seed(settings.seed)
     network = candidate.build()
@@ -171,7 +186,7 @@ def train(
             epochs=settings.epochs,
             shuffle=False,  # `batches` has done it
             verbose=0,
-            callbacks=[_ShowProgress(bar, steps // settings.epochs)],
+            callbacks=[_ShowProgress(bar, steps // settings.epochs), _StopIfItDoesNotLearn(candidate.name, steps // settings.epochs)],
         )
     return network, {key: [float(value) for value in fitted.history[key]] for key in sorted(fitted.history)}
 
@@ -194,7 +209,15 @@ def batches(
         The last batch of an epoch may be smaller.
     seed
         Shuffle the images, each epoch anew; without one they stay in their order.
+
+    Raises
+    ------
+    ValueError
+        If images or labels have another form, or differ in number.
     """
+    check_images(images=images)
+    check_labels(labels=labels)
+    check_counts(images=images, labels=labels)
     images, labels = tf.constant(images), tf.constant(labels)
 
     def inputs_and_one_hots(indices: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -268,30 +291,94 @@ class _ShowProgress(keras.callbacks.Callback):
         self.epoch = 0
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
-        self.bar.update(self.epoch * self.steps_per_epoch + batch + 1 - self.bar.n)
+        # Keras counts on to the next multiple of `STEPS_PER_CALL`, even where an epoch ends before.
+        self.bar.update(self.epoch * self.steps_per_epoch + min(batch + 1, self.steps_per_epoch) - self.bar.n)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         self.epoch = epoch + 1
         self.bar.set_postfix(epoch=epoch + 1, val_accuracy=f"{(logs or {})['val_accuracy']:.4f}")
 
 
+class _StopIfItDoesNotLearn(keras.callbacks.Callback):
+    """Raises a TrainingError once it makes no sense to go on."""
+
+    def __init__(self, name: str, steps_per_epoch: int):
+        super().__init__()
+        self.name = name
+        self.steps_per_epoch = steps_per_epoch
+        self.epoch = 0
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, float]) -> None:
+        step = min(batch + 1, self.steps_per_epoch)
+        self._check_finite("training loss", float(logs["loss"]), f"in epoch {self.epoch + 1}, after step {step}")
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
+        self.epoch = epoch + 1
+        self._check_finite("validation loss", logs["val_loss"], f"after epoch {self.epoch}")
+        has_had_time = self.epoch * self.steps_per_epoch >= STEPS_TO_LEARN
+        if has_had_time and max(logs["accuracy"], logs["val_accuracy"]) < LEARNED:
+            raise TrainingError(
+                f"{self.name} learns nothing: in epoch {self.epoch} it read {100 * logs['accuracy']:.1f} % of the "
+                f"training images correctly, and then {100 * logs['val_accuracy']:.1f} % of the test images; "
+                f"guessing reads 10 %. Nothing was stored. {_ADVICE}"
+            )
+
+    def _check_finite(self, what: str, loss: float, when: str) -> None:
+        if not math.isfinite(loss):
+            raise TrainingError(
+                f"{self.name} cannot go on learning: its {what} was {loss} {when}. Nothing was stored. {_ADVICE}"
+            )
+
+
+_ADVICE = "Look at the layers, at the form of the pixels they are given, and at the learning rate."
+
+
+def _look_up(candidate: Candidate, made_from: dict[str, Any], models: Path) -> TrainedModel | str:
+    """The model from the cache; or why there is none, once damaged entries are set aside."""
+    shipped, own = models / candidate.name, _own_folder(candidate, made_from, models)
+    damages = []
+    for folder in (shipped, own):
+        try:
+            return _load(candidate, folder, made_from)
+        except cache.NoEntry:
+            continue
+        except cache.CacheError as error:
+            if folder == shipped and isinstance(error, cache.OtherEntry):
+                continue
+            try:
+                where = f"set aside as {_shown(cache.set_aside(folder, to=own.parent), models)}"
+            except OSError as obstacle:
+                where = f"it could not be set aside: {_cause(obstacle)}"
+            damages.append(f"{error}; {where}")
+    others = [shipped, *sorted(own.parent.glob(f"{candidate.name}-????????"))]
+    return "; ".join(damages) or _nearest_changes(others, made_from)
+
+
 def _load(candidate: Candidate, folder: Path, made_from: dict[str, Any]) -> TrainedModel:
     entry = cache.load(folder, made_from)
-    layer = keras.layers.TFSMLayer(str(entry.saved_model), call_endpoint="serve")
-    network = keras.Sequential([keras.Input(candidate.input_shape), layer], name=candidate.name)
-    with_what = entry.made_with
-    origin = (
-        f"{candidate.name}: loaded from the cache; trained with TensorFlow {with_what['TensorFlow']}, "
-        f"Keras {with_what['Keras']} on {with_what['processor']}"
-    )
+    try:
+        versions = "TensorFlow {TensorFlow}, Keras {Keras} on {processor}".format_map(entry.made_with)
+        layer = keras.layers.TFSMLayer(str(entry.saved_model), call_endpoint="serve")
+        network = keras.Sequential([keras.Input(candidate.input_shape), layer], name=candidate.name)
+    except Exception as error:  # it is what was stored, so by another version or program: training anew helps
+        raise cache.CacheError(f"TensorFlow {tf.__version__} cannot read it: {_cause(error)}") from None
+    origin = f"{candidate.name}: loaded from the cache; trained with {versions}"
     return TrainedModel(candidate, network, entry.history, origin)
 
 
-def _is_made_from(folder: Path, made_from: dict[str, Any]) -> bool:
-    try:
-        return not cache.changes(folder, made_from)
-    except cache.CacheError:
-        return False
+def _own_folder(candidate: Candidate, made_from: dict[str, Any], models: Path) -> Path:
+    return models / "local" / f"{candidate.name}-{cache.fingerprint(made_from)}"
+
+
+def _shown(folder: Path, models: Path) -> str:
+    """A folder of the cache as a reader finds it, from the folder that holds the cache."""
+    return folder.relative_to(models.parent).as_posix()
+
+
+def _cause(error: Exception) -> str:
+    """The first line of an error's message, without the path of this machine that the system adds."""
+    text = getattr(error, "strerror", None) or getattr(error, "message", None) or str(error)
+    return (text.splitlines() or [type(error).__name__])[0]
 
 
 def _nearest_changes(folders: list[Path], made_from: dict[str, Any]) -> str:
@@ -300,8 +387,6 @@ def _nearest_changes(folders: list[Path], made_from: dict[str, Any]) -> str:
     for folder in folders:
         try:
             changed.append(cache.changes(folder, made_from))
-        except cache.NoEntry:
-            continue
-        except cache.CacheError as error:
-            changed.append([str(error)])
+        except cache.CacheError:
+            continue  # whoever asks for that one will hear of its damage
     return ", ".join(min(changed, key=len)) if changed else "no cached model"

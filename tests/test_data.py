@@ -2,13 +2,22 @@ import functools
 import gzip
 import http.server
 import io
+import os
+import struct
+import subprocess
+import sys
 import threading
+import time
 import zipfile
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from helpers import data
+
+ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture
@@ -32,8 +41,90 @@ def no_network(monkeypatch, tmp_path):
     """An empty download cache, and sources that nobody serves."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.delenv("MNIST_NPZ", raising=False)
-    monkeypatch.setattr(data, "RETRIES", 0)
     monkeypatch.setattr(data, "SOURCES", [data.Source("http://127.0.0.1:9/", {"mnist.npz": "0"}, data._read_npz)])
+
+
+class Handler(http.server.SimpleHTTPRequestHandler):
+    """Serves a folder; a path that starts with a fault is served with that fault."""
+
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *args):
+        pass
+
+    def do_GET(self):
+        fault = self.path.split("/")[1]
+        try:
+            getattr(self, f"do_{fault}", super().do_GET)()
+        except (BrokenPipeError, ConnectionResetError):
+            self.close_connection = True
+
+    def answer(self, status=200, **headers):
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name.replace("_", "-"), value)
+        self.end_headers()
+
+    def end(self):
+        self.close_connection = True
+
+    def do_cut(self):
+        self.answer(Content_Length=1_000)
+        self.wfile.write(b"half" * 125)
+        self.end()
+
+    def do_silent(self):
+        self.answer(Content_Length=1_000)
+        self.wfile.write(b"half" * 125)
+        self.server.is_over.wait()
+        self.end()
+
+    def do_mute(self):
+        self.server.is_over.wait()
+        self.end()
+
+    do_CONNECT = do_mute  # as a proxy
+
+    def do_slow(self):
+        self.answer(Content_Length=1_000_000)
+        while not self.server.is_over.wait(0.1):
+            self.wfile.write(b".")
+        self.end()
+
+    def do_slow_to_begin(self):
+        self.wfile.write(b"HTTP/1.1 200 OK\r\nServer: ")
+        while not self.server.is_over.wait(0.1):
+            self.wfile.write(b".")
+        self.end()
+
+    def do_endless(self):
+        self.answer(Connection="close")
+        while True:
+            self.wfile.write(bytes(2**20))
+
+    def do_wrong(self):
+        self.answer(Content_Length=10)
+        self.wfile.write(b"not digits")
+
+    def do_redirected_to_a_page(self):
+        self.answer(302, Location="/page", Content_Length=0)
+
+    def do_page(self):
+        self.answer(Content_Length=27, Content_Type="text/html")
+        self.wfile.write(b"<html>Please log in</html>\n")
+
+    def do_redirected_in_a_circle(self):
+        self.answer(302, Location=self.path, Content_Length=0)
+
+    def do_missing(self):
+        self.answer(404, Content_Length=0)
+
+    def do_broken(self):
+        self.answer(500, Content_Length=0)
+
+    def do_rude(self):
+        self.wfile.write(b"\x00\x01\x02 no HTTP at all\r\n\r\n")
+        self.end()
 
 
 @pytest.fixture
@@ -41,11 +132,12 @@ def server(tmp_path):
     """A real HTTP server on loopback: its address, and the folder it serves."""
     folder = tmp_path / "served"
     folder.mkdir()
-    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=folder)
-    handler.log_message = lambda *args: None
+    handler = functools.partial(Handler, directory=folder)
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as running:
+        running.is_over = threading.Event()
         threading.Thread(target=running.serve_forever, args=(0.01,), daemon=True).start()
         yield f"http://127.0.0.1:{running.server_port}/", folder
+        running.is_over.set()
         running.shutdown()
 
 
@@ -125,6 +217,82 @@ def test_download_then_cache(no_network, sample_as_mnist, server, arrays, monkey
     assert data.load_mnist().is_full
     (folder / "mnist.npz").unlink()
     assert data.load_mnist().is_full  # from the cache
+
+
+FAULTS = {
+    "refused": "failed with ConnectionError", "cut": "failed with ProtocolError", "silent": "was silent for 1 s",
+    "mute": "was silent for 1 s", "slow": "took longer than 2 s", "slow_to_begin": "was silent for 1 s",
+    "endless": "sent more than 64,000,000 bytes", "wrong": "sent something else",
+    "redirected_to_a_page": "sent something else", "redirected_in_a_circle": "answered 302",
+    "missing": "answered 404", "broken": "answered 500", "rude": "failed with ConnectionError",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_download_that_is(fault, no_network, sample_as_mnist, server, arrays, monkeypatch, tmp_path):
+    """A bounded wait, then the next source; without one the sample, with the reason. Nothing bad is kept."""
+    url, folder = server
+    digest = data.hashlib.sha256(npz(folder / "mnist.npz", arrays).read_bytes()).hexdigest()
+    monkeypatch.setattr(data, "SILENCE_SECONDS", 1)
+    monkeypatch.setattr(data, "DOWNLOAD_SECONDS", 2)
+    base = "http://127.0.0.1:9/" if fault == "refused" else f"{url}{fault}/"
+    bad, good = (data.Source(address, {"mnist.npz": digest}, data._read_npz) for address in (base, url))
+    cached = tmp_path / "cache" / "mnist-digits"
+
+    monkeypatch.setattr(data, "SOURCES", [bad])
+    start = time.monotonic()
+    digits = data.load_mnist()
+    assert time.monotonic() - start < 5
+    assert not digits.is_full and f"could not be downloaded (127.0.0.1 {FAULTS[fault]})" in digits.notice
+    assert list(cached.iterdir()) == []
+
+    monkeypatch.setattr(data, "SOURCES", [bad, good])
+    assert data.load_mnist().is_full
+    assert [path.name for path in cached.iterdir()] == ["mnist.npz"]
+
+
+def test_damaged_file_in_the_download_cache(no_network, sample_as_mnist, server, arrays, monkeypatch, tmp_path):
+    """Fetched again, or removed where that is not possible; so are the remains of killed downloads."""
+    url, folder = server
+    digest = data.hashlib.sha256(npz(folder / "mnist.npz", arrays).read_bytes()).hexdigest()
+    cached = tmp_path / "cache" / "mnist-digits" / "mnist.npz"
+    cached.parent.mkdir(parents=True)
+    cached.write_text("damaged")
+    remains, others = cached.with_name("tmp_of_yesterday"), cached.with_name("tmp_of_another_process")
+    remains.write_text("part")
+    os.utime(remains, (0, 0))
+    others.write_text("part")
+    source = data.Source(f"{url}wrong/", {"mnist.npz": digest}, data._read_npz)
+    monkeypatch.setattr(data, "SOURCES", [source])
+    assert not data.load_mnist().is_full
+    assert list(cached.parent.iterdir()) == [others]
+    cached.write_text("damaged")
+    monkeypatch.setattr(data, "SOURCES", [replace(source, base_url=url)])
+    assert data.load_mnist().is_full and cached.read_bytes() == (folder / "mnist.npz").read_bytes()
+
+
+def test_download_cache_that_cannot_be_written(no_network, sample_as_mnist, server, arrays, monkeypatch, tmp_path):
+    (tmp_path / "cache").write_text("a file where a folder should be")
+    url, folder = server
+    digest = data.hashlib.sha256(npz(folder / "mnist.npz", arrays).read_bytes()).hexdigest()
+    monkeypatch.setattr(data, "SOURCES", [data.Source(url, {"mnist.npz": digest}, data._read_npz)])
+    digits = data.load_mnist()
+    assert not digits.is_full and "could not be downloaded" in digits.notice
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("proxy", ["http://127.0.0.1:9", "mute", "socks5://127.0.0.1:9", "no address"])
+def test_proxies_and_no_network(proxy, server, tmp_path):
+    """A new process, real sources, behind a proxy that is not there, does not answer, or cannot be used."""
+    hidden = {"MNIST_NPZ", "MNIST_DATA", "HTTP_PROXY", "http_proxy", "https_proxy", "NO_PROXY", "no_proxy"}
+    environment = {key: value for key, value in os.environ.items() if key not in hidden}
+    environment |= {"XDG_CACHE_HOME": str(tmp_path), "HTTPS_PROXY": server[0] if proxy == "mute" else proxy}
+    start = time.monotonic()
+    code = "from helpers.data import load_mnist; print(load_mnist().notice)"
+    result = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, cwd=ROOT)
+    assert time.monotonic() - start < 15
+    assert result.stdout.startswith("This run used a sample instead of MNIST: the complete data set is not in the cache")
+    assert "storage.googleapis.com" in result.stdout and "amazonaws.com" in result.stdout
 
 
 def test_second_source_where_the_first_serves_something_else(
@@ -231,14 +399,81 @@ def test_damaged_file(monkeypatch, tmp_path, arrays, sample_as_mnist, content):
         load_npz(monkeypatch, path)
 
 
+# --- files that would take much memory
+
+
+def archive_of_zeros(path):
+    """A gigabyte in a few megabytes."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive, archive.open("x_train.npy", "w") as member:
+        np.lib.format.write_array_header_1_0(member, {"descr": "|u1", "fortran_order": False, "shape": (2**30,)})
+        for _ in range(2**10):
+            member.write(bytes(2**20))
+
+
+def zip_bomb(path):
+    archive_of_zeros(path)
+
+
+def zip_bomb_that_says_it_is_small(path):
+    archive_of_zeros(path)
+    with zipfile.ZipFile(path) as archive:
+        said = archive.getinfo("x_train.npy").file_size
+    content = path.read_bytes()
+    assert content.count(struct.pack("<L", said)) == 2  # before it, and in the directory
+    path.write_bytes(content.replace(struct.pack("<L", said), struct.pack("<L", 1_000)))
+
+
+def archive_of_a_million_members(path):
+    name = b"1234"
+    member = struct.pack("<4s4B4HL2L5H2L", b"PK\1\2", 20, 0, 20, 0, 0, 0, 0, 33, 0, 0, 0, len(name), *[0] * 6) + name
+    count = 63_000_000 // len(member)
+    end = struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, 0, 0, count * len(member), 0, 0)
+    path.write_bytes(member * count + end)
+
+
+def array_that_says_it_is_large(path):
+    with zipfile.ZipFile(path, "w") as archive, archive.open("x_train.npy", "w") as member:
+        np.lib.format.write_array_header_1_0(member, {"descr": "|u1", "fortran_order": False, "shape": (10**11, 28, 28)})
+
+
+def unusual_compression(path):
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_LZMA) as archive:
+        archive.writestr("x_train.npy", bytes(1_000))
+
+
+def large_file(path):
+    with path.open("wb") as file:
+        file.truncate(2**33)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [zip_bomb, zip_bomb_that_says_it_is_small, archive_of_a_million_members, array_that_says_it_is_large,
+     unusual_compression, large_file],
+)  # fmt: skip
+def test_memory_that_is_taken_for(make, tmp_path):
+    """In a process of its own: at most 512 MB, the packages included, and an error that names the file."""
+    make(tmp_path / "wrong.npz")
+    code = (
+        "import resource\nfrom helpers.data import DataError, load_mnist\ntry:\n    load_mnist()\n"
+        "except DataError as error:\n    print(error)\nprint(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+    )
+    environment = os.environ | {"MNIST_NPZ": str(tmp_path / "wrong.npz"), "MNIST_DATA": "auto"}
+    result = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, cwd=ROOT)
+    error, peak = result.stdout.splitlines()
+    assert "wrong.npz: expected a NumPy .npz archive" in error and "Replace it" in error
+    assert int(peak) * (1 if sys.platform == "darwin" else 1024) < 512e6
+
+
 # --- the networks' form
 
 
 def test_normalise():
-    images = np.array([[[0, 51], [102, 255]]], dtype=np.uint8)
+    images = np.zeros((2, 28, 28), dtype=np.uint8)
+    images[1, 0, :3] = 51, 102, 255
     pixels = data.normalise(images)
-    assert pixels.dtype == np.float32
-    assert pixels.ravel().tolist() == pytest.approx([0, 0.2, 0.4, 1]) and pixels.shape == (1, 2, 2)
+    assert pixels.dtype == np.float32 and pixels.shape == (2, 28, 28)
+    assert pixels[1, 0, :4].tolist() == pytest.approx([0.2, 0.4, 1, 0]) and not pixels[0].any()
 
 
 def test_one_hot():

@@ -34,7 +34,7 @@ def test_digit_grid():
 
 def test_captions_of_a_digit_grid_do_not_touch():
     figure = plots.digit_grid(
-        np.zeros((10, 28, 28)), ["true 4, predicted 9\nprobability 0.87"] * 10, "Incorrect predictions"
+        np.zeros((10, 28, 28), np.uint8), ["true 4, predicted 9\nprobability 0.87"] * 10, "Incorrect predictions"
     )
     figure.draw_without_rendering()
     boxes = [axis.title.get_window_extent() for axis in figure.axes]
