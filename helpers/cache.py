@@ -19,6 +19,7 @@ import io
 import itertools
 import json
 import math
+import os
 import pickle
 import pickletools
 import shutil
@@ -301,7 +302,7 @@ def _check_history(history: Any) -> None:
 
 
 def _read_manifest(folder: Path) -> dict[str, Any]:
-    if not folder.is_dir():
+    if not os.path.lexists(folder):
         raise NoEntry("no cached model")
     try:
         content = read_at_most(folder / MANIFEST, MAX_BYTES)

@@ -1,12 +1,18 @@
 import json
 import os
 import pickle
+import random
+import re
+import subprocess
+import sys
 import tracemalloc
+from pathlib import Path
 
 import pytest
 
 from helpers import cache
 
+ROOT = Path(__file__).parent.parent
 MADE_FROM = {"name": "dense", "seed": 1, "epochs": 5, "layers": [{"layer": "Dense", "units": 512}], "data": "a" * 64}
 MADE_WITH = {"TensorFlow": "2.21.0"}
 HISTORY = {"accuracy": [0.9, 0.95], "val_accuracy": [0.91, 0.94]}
@@ -66,7 +72,7 @@ def test_an_entry_that_cannot_be_put_in_place_leaves_the_old_one(entry, monkeypa
     rename = cache.Path.rename
 
     def fail(path, target):
-        if target == entry and not path.name.endswith("-replaced"):
+        if target == entry and path.name == "new":
             raise OSError("read-only")
         return rename(path, target)
 
@@ -93,9 +99,8 @@ def test_made_from_something_else(entry):
 
 
 def test_versions_do_not_count(entry):
-    manifest = json.loads((entry / "manifest.json").read_text())
-    manifest["made_with"] = {"TensorFlow": "3.0"}
-    (entry / "manifest.json").write_text(json.dumps(manifest))
+    """They are recorded; what was made with others is loaded all the same."""
+    cache.store(entry, write_model, HISTORY, MADE_FROM, {"TensorFlow": "3.0"})
     assert cache.load(entry, MADE_FROM).made_with == {"TensorFlow": "3.0"}
 
 
@@ -106,46 +111,86 @@ def test_fingerprint():
 
 # --- damage
 
-FILES = ["history.pickle", "saved_model/saved_model.pb", "saved_model/variables/data"]
+FILES = ["history.pickle", "manifest.json", "saved_model/saved_model.pb", "saved_model/variables/data"]
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_changed_byte(entry, name):
-    content = bytearray((entry / name).read_bytes())
-    content[len(content) // 2] ^= 1
-    (entry / name).write_bytes(content)
-    assert problem(entry) == f"damaged: {name} has changed"
+def test_any_single_byte_changed(entry, name):
+    """Each byte: another case, the next value, any other value."""
+    path, chance = entry / name, random.Random(1)
+    content = path.read_bytes()
+    for place, byte in enumerate(content):
+        for other in {byte ^ 32, byte ^ 1, (byte + chance.randrange(1, 256)) % 256}:
+            path.write_bytes(content[:place] + bytes([other]) + content[place + 1 :])
+            assert re.fullmatch(f"damaged: {name} (has changed|is no manifest)", problem(entry)), (place, other)
+    path.write_bytes(content)
+    assert cache.load(entry, MADE_FROM)
 
 
+def emptied(path):
+    path.write_bytes(b"")
+
+
+def truncated(path):
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def lengthened(path):
+    path.write_bytes(path.read_bytes() + b"\n")
+
+
+def replaced_by_a_link(path):
+    path.rename(path.with_name("elsewhere"))
+    path.symlink_to("elsewhere")
+
+
+def replaced_by_a_folder(path):
+    path.unlink()
+    path.mkdir()
+
+
+def replaced_by_a_pipe(path):
+    path.unlink()
+    os.mkfifo(path)
+
+
+@pytest.mark.parametrize("damage", [Path.unlink, emptied, truncated, lengthened, replaced_by_a_link, replaced_by_a_folder, replaced_by_a_pipe])
 @pytest.mark.parametrize("name", FILES)
-def test_truncated_file(entry, name):
-    content = (entry / name).read_bytes()
-    (entry / name).write_bytes(content[:-1])
-    assert problem(entry) == f"damaged: {name} has changed"
+def test_any_file(name, damage, entry):
+    """Missing, emptied, ..., replaced: each time the file is named, and nothing waits for a pipe."""
+    damage(entry / name)
+    expected = {Path.unlink: "is missing", replaced_by_a_folder: "is missing"}.get(damage, "(has changed|is no manifest|does not belong to it)")
+    if name == "manifest.json" and damage is replaced_by_a_pipe:
+        expected = "is missing"
+    assert re.fullmatch(f"damaged: ({name}|.*elsewhere) {expected}", problem(entry))
 
 
-@pytest.mark.parametrize("name", [*FILES, "manifest.json"])
-def test_missing_file(entry, name):
-    (entry / name).unlink()
-    assert problem(entry) == f"damaged: {name} is missing"
+@pytest.mark.parametrize("name", ["more", "saved_model/assets/more", "saved_model/fingerprint.pb", ".hidden"])
+def test_any_file_added(name, entry):
+    (entry / name).parent.mkdir(exist_ok=True)
+    (entry / name).write_text("more")
+    assert problem(entry) == f"damaged: {name} does not belong to it"
 
 
-def test_added_file(entry):
-    (entry / "saved_model" / "assets").mkdir()
-    (entry / "saved_model" / "assets" / "more").write_text("more")
-    assert problem(entry) == "damaged: saved_model/assets/more does not belong to it"
-
-
-def test_history_of_another_run(entry, tmp_path):
-    cache.store(tmp_path / "other", write_model, {"accuracy": [0.1]}, MADE_FROM | {"seed": 2}, MADE_WITH)
+@pytest.mark.parametrize("seed", [1, 2])
+def test_model_and_history_from_different_runs(entry, tmp_path, seed):
+    """Of another seed, and of the same."""
+    cache.store(tmp_path / "other", write_model, {"accuracy": [0.1]}, MADE_FROM | {"seed": seed}, MADE_WITH)
     os.replace(tmp_path / "other" / "history.pickle", entry / "history.pickle")
     assert problem(entry) == "damaged: history.pickle has changed"
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"made_from": {}}', '{"made_from": 1, "made_with": 2, "sha256": 3}'])
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"made_from": {}}', '{"made_from": 1, "made_with": 2, "sha256": 3}', "[" * 100_000])
 def test_manifest_that_is_none(entry, content):
     (entry / "manifest.json").write_text(content)
     assert problem(entry) == "damaged: manifest.json is no manifest"
+
+
+def test_file_where_the_entry_would_be(tmp_path):
+    """It is somebody's, so it is damage to be set aside, not a place to write to."""
+    (tmp_path / "dense").write_text("mine")
+    assert problem(tmp_path / "dense") == "damaged: manifest.json is missing"
+    assert cache.set_aside(tmp_path / "dense", to=tmp_path / "local").read_text() == "mine"
 
 
 def test_setting_aside_keeps_what_was_there(entry, tmp_path):
@@ -154,6 +199,65 @@ def test_setting_aside_keeps_what_was_there(entry, tmp_path):
         cache.set_aside(entry, to=aside)
         assert (aside / f"dense.damaged-{number}" / "saved_model" / "saved_model.pb").read_bytes() == b"graph"
         cache.store(entry, write_model, HISTORY, MADE_FROM, MADE_WITH)
+
+
+# --- more processes than one
+
+
+def killing(scenario, tmp_path):
+    result = subprocess.run([sys.executable, "-m", "tests.killing", scenario, tmp_path], cwd=ROOT, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    return json.loads(result.stdout)
+
+
+def test_killed_at_any_moment_of_storing(tmp_path):
+    """At each line that is run: the next one finds the old entry or the new one, whole, or none if there was none; and stores."""
+    count = killing("stored", tmp_path)
+    assert count.keys() == {"none, none before", "new, none before", "old, old before", "new, old before"}
+    assert sum(count.values()) >= 200 and min(count.values()) >= 10
+
+
+@pytest.mark.slow
+def test_killed_at_any_moment_of_clearing_up(tmp_path):
+    """Where one was killed in storing, and then the next one, too, the third finds the old entry or the new one."""
+    count = killing("cleared", tmp_path)
+    assert count.keys() == {"old", "new"} and sum(count.values()) >= 200
+
+
+IN_TURN = """
+import sys, time
+from pathlib import Path
+from helpers import cache
+root, number = Path(sys.argv[1]), int(sys.argv[2])
+
+def write_model(folder):
+    folder.mkdir()
+    for part in range(5):
+        (folder / str(part)).write_text(f"model of {number}")
+
+for turn in range(40):
+    with cache.locked(root):
+        try:
+            entry = cache.load(root / "small", {})
+            models = {path.read_text() for path in entry.saved_model.iterdir()}
+            assert models == {f"model of {entry.history['number'][0]:.0f}"}, models
+        except cache.NoEntry:
+            assert turn == 0
+    with cache.locked(root):
+        cache.store(root / "small", write_model, {"number": [float(number)]}, {}, {})
+print("done")
+"""
+
+
+@pytest.mark.parametrize("processes", [2, 4])
+def test_processes_that_store_the_same_entry(processes, tmp_path):
+    """At the same time, again and again: each succeeds, and reads nothing half."""
+    commands = [[sys.executable, "-c", IN_TURN, tmp_path / "cache", str(number)] for number in range(processes)]
+    running = [subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for command in commands]
+    for process in running:
+        output, errors = process.communicate(timeout=120)
+        assert output == "done\n", errors
+    assert {path.name for path in (tmp_path / "cache").iterdir()} == {".lock", "small"}
 
 
 # --- histories

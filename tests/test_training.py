@@ -1,5 +1,13 @@
+import errno
+import hashlib
+import json
+import os
+import re
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -114,7 +122,7 @@ def test_predictions_are_probabilities(run, few):
     assert accuracy == pytest.approx(run().history["val_accuracy"][-1])
 
 
-def test_other_settings_are_trained_beside(run, tmp_path):
+def test_settings_changed(run, tmp_path):
     run()
     changed = replace(SETTINGS, epochs=2)
     assert run(settings=changed).origin == "flat: trained here (epochs changed from 1 to 2)"
@@ -122,14 +130,14 @@ def test_other_settings_are_trained_beside(run, tmp_path):
     assert len(entries(tmp_path)) == 2
 
 
-def test_other_data_is_trained_beside(run, few, tmp_path):
+def test_data_changed(run, few, tmp_path):
     run()
     other = replace(few, digest="of other digits")
     assert run(digits=other).origin == "flat: trained here (data changed from of a few digits to of other digits)"
     assert len(entries(tmp_path)) == 2
 
 
-def test_other_layers_are_trained_beside(run, tmp_path):
+def test_architecture_changed(run, tmp_path):
     run()
     wider = replace(FLAT, make_layers=lambda: [layers.Dense(12), *FLAT.make_layers()])
     assert run(wider).origin == "flat: trained here (layers changed)"
@@ -145,7 +153,7 @@ def test_models_of_the_project_are_loaded_and_left_alone(run, few, tmp_path):
     assert entries(tmp_path) == [path for path in entries(tmp_path) if path.startswith("flat-")]
 
 
-# --- caches that cannot be used
+# --- damage
 
 
 def the_entry(models):
@@ -153,29 +161,66 @@ def the_entry(models):
     return models / "local" / name
 
 
-@pytest.mark.parametrize(
-    "name", ["history.pickle", "saved_model/saved_model.pb", "saved_model/variables/variables.data-00000-of-00001"]
-)
-def test_damaged_cache_is_noticed_and_trained_over(run, tmp_path, name):
+def not_read(monkeypatch):
+    """From now on TensorFlow reads no model."""
+
+    def refuse(*args, **kwargs):
+        raise AssertionError("TensorFlow was given a damaged model")
+
+    monkeypatch.setattr(training.keras.layers, "TFSMLayer", refuse)
+
+
+VARIABLES = "saved_model/variables/variables.data-00000-of-00001"
+
+
+@pytest.mark.parametrize("name", ["history.pickle", "manifest.json", "saved_model/fingerprint.pb", VARIABLES])
+def test_any_single_byte_of_a_model_changed(run, tmp_path, name, monkeypatch):
+    """Noticed before TensorFlow reads it, named, trained again; the damaged folder is set aside."""
     history = run().history
     entry = the_entry(tmp_path)
     content = bytearray((entry / name).read_bytes())
     content[len(content) // 2] ^= 1
     (entry / name).write_bytes(content)
-    again = run()
-    assert again.origin == f"flat: trained here (damaged: {name} has changed)"
+    with monkeypatch.context() as patch:
+        not_read(patch)
+        again = run()
+    aside = f"{entry.name}.damaged-1"
+    what = f"damaged: {name} (has changed|is no manifest); set aside as {tmp_path.name}/local/{aside}"
+    assert re.fullmatch(rf"flat: trained here \({what}\)", again.origin)
     assert again.history == history and "loaded" in run().origin
-    assert (tmp_path / "local" / f"{entry.name}.damaged-1" / name).read_bytes() == content
+    assert (tmp_path / "local" / aside / name).read_bytes() == content
 
 
-def test_damaged_model_of_the_project(run, few, tmp_path):
+@pytest.mark.slow
+def test_every_single_byte_of_a_model(run, tmp_path, few):
+    """All of its files, byte by byte, as `train_or_load` verifies them."""
+    run()
+    entry, made_from = the_entry(tmp_path), training.ingredients(FLAT, few, SETTINGS)
+    cache.load(entry, made_from)
+    for path in (path for path in entry.rglob("*") if path.is_file()):
+        with path.open("r+b", buffering=0) as file:
+            for place, byte in enumerate(path.read_bytes()):
+                file.seek(place)
+                file.write(bytes([byte ^ 1 << place % 8]))
+                with pytest.raises(cache.CacheError, match="damaged: "):
+                    cache.load(entry, made_from)
+                file.seek(place)
+                file.write(bytes([byte]))
+    cache.load(entry, made_from)
+
+
+def test_damaged_model_of_the_project(run, few, tmp_path, monkeypatch):
     training.retrain(FLAT, few, SETTINGS, models=tmp_path)
     (tmp_path / "flat" / "history.pickle").unlink()
-    assert run().origin == "flat: trained here (damaged: history.pickle is missing)"
-    assert "loaded" in run().origin and (tmp_path / "flat" / "history.pickle").exists()
+    with monkeypatch.context() as patch:
+        not_read(patch)
+        origin = run().origin
+    assert origin == f"flat: trained here (damaged: history.pickle is missing; set aside as {tmp_path.name}/local/flat.damaged-1)"
+    assert (tmp_path / "local" / "flat.damaged-1" / "manifest.json").exists()
+    assert "loaded" in run().origin
 
 
-def test_foreign_cache_is_noticed_and_trained_over(run, tmp_path):
+def test_files_replaced_by_another_models(run, tmp_path, monkeypatch):
     """Another model's files under this model's manifest."""
     run()
     mine = the_entry(tmp_path)
@@ -183,11 +228,13 @@ def test_foreign_cache_is_noticed_and_trained_over(run, tmp_path):
     (foreign,) = (tmp_path / "local").glob("conv-*")
     shutil.rmtree(mine / "saved_model")
     shutil.copytree(foreign / "saved_model", mine / "saved_model")
-    assert run().origin.startswith("flat: trained here (damaged: saved_model/")
+    with monkeypatch.context() as patch:
+        not_read(patch)
+        assert run().origin.startswith("flat: trained here (damaged: saved_model/")
     assert "loaded" in run().origin
 
 
-def test_foreign_entry_is_noticed_and_trained_over(run, tmp_path):
+def test_entry_replaced_by_another_models(run, tmp_path, monkeypatch):
     """Another model's whole entry in this model's place."""
     run()
     mine = the_entry(tmp_path)
@@ -195,26 +242,196 @@ def test_foreign_entry_is_noticed_and_trained_over(run, tmp_path):
     (foreign,) = (tmp_path / "local").glob("conv-*")
     shutil.rmtree(mine)
     shutil.copytree(foreign, mine)
-    assert run().origin.startswith("flat: trained here (name changed from conv to flat")
-    assert "loaded" in run().origin
+    with monkeypatch.context() as patch:
+        not_read(patch)
+        assert run().origin.startswith("flat: trained here (name changed from conv to flat")
+    assert "loaded" in run().origin and "loaded" in run(CONV).origin
 
 
-@pytest.mark.parametrize("missing", ["manifest.json", "history.pickle", "saved_model/saved_model.pb"])
-def test_half_written_cache_is_noticed_and_trained_over(run, tmp_path, missing):
+@pytest.mark.parametrize("missing", ["manifest.json", "history.pickle", "saved_model/saved_model.pb", "saved_model"])
+def test_half_copied_model(run, tmp_path, missing):
     run()
-    (the_entry(tmp_path) / missing).unlink()
-    assert run().origin == f"flat: trained here (damaged: {missing} is missing)"
+    gone = the_entry(tmp_path) / missing
+    shutil.rmtree(gone) if gone.is_dir() else gone.unlink()
+    assert "damaged: " in (origin := run().origin) and missing in origin and "is missing; set aside as" in origin
     assert "loaded" in run().origin
 
 
-def test_model_that_cannot_be_stored_is_used_all_the_same(run, few, monkeypatch):
-    def full(*args, **kwargs):
-        raise OSError(28, "No space left on device")
+def test_history_made_by_a_stranger(run, tmp_path):
+    """Even where digests and seal are right, as a stranger can make them."""
+    run()
+    entry = the_entry(tmp_path)
+    manifest = json.loads((entry / "manifest.json").read_text())
+    (entry / "history.pickle").write_bytes(b"cos\nsystem\n(S'touch ran'\ntR.")
+    manifest["sha256"]["history.pickle"] = hashlib.sha256((entry / "history.pickle").read_bytes()).hexdigest()
+    del manifest["seal"]
+    (entry / "manifest.json").write_bytes(cache._sealed(manifest))
+    assert "damaged: history.pickle is no training history (opcode GLOBAL); set aside as" in run().origin
+    assert not Path("ran").exists() and "loaded" in run().origin
 
-    monkeypatch.setattr(cache, "store", full)
-    trained = run()
-    assert "not stored" in trained.origin and "No space left on device" in trained.origin
+
+def test_model_that_tensorflow_cannot_read(run, tmp_path, few):
+    """Whole, but made by a program of another kind."""
+    run()
+    entry, made_from = the_entry(tmp_path), training.ingredients(FLAT, few, SETTINGS)
+    cache.store(entry, lambda folder: folder.mkdir(), run().history, made_from, training.made_with())
+    assert f"TensorFlow {training.tf.__version__} cannot read it: " in (origin := run().origin) and "set aside as" in origin
+    assert "loaded" in run().origin
+
+
+# --- more processes than one
+
+
+@pytest.mark.slow
+def test_killed_at_any_moment_of_training_or_storing(tmp_path):
+    """The next run loads a complete model or trains it again, with the same outcome to the last bit; nothing else is left."""
+    command = [sys.executable, "-m", "tests.killing", "trained", tmp_path]
+    result = subprocess.run(command, cwd=training.MODELS.parent, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    count = json.loads(result.stdout)
+    print(count)
+    assert count["trained again, killed"] + count["loaded, killed"] >= 40
+
+
+TRAIN = """
+import json, sys
+from dataclasses import replace
+from pathlib import Path
+from helpers.startup import start_tensorflow
+start_tensorflow()
+from keras import layers
+from helpers import models, training
+from helpers.data import load_mnist
+digits = load_mnist()
+digits = replace(digits, **{f"{part}_{kind}": getattr(digits, f"{part}_{kind}")[:500] for part in ("train", "test") for kind in ("images", "labels")})
+flat = models.Candidate("flat", lambda: [layers.Dense(10, activation="softmax")], (784,))
+print("ready", flush=True)
+sys.stdin.readline()
+model = training.train_or_load(flat, digits, training.Settings(epochs=1), models=Path(sys.argv[1]))
+print(json.dumps([model.origin, model.history, model.predict(digits.test_images).sum(axis=0).tolist()]))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("processes", [2, 4])
+def test_processes_that_train_the_same_model(processes, tmp_path):
+    """At once: all succeed, with the same outcome, and one complete model is left."""
+    command = [sys.executable, "-c", TRAIN, tmp_path / "models"]
+    environment = os.environ | {"MNIST_DATA": "sample"}
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    running = [subprocess.Popen(command, cwd=training.MODELS.parent, env=environment, text=True, **pipes) for _ in range(processes)]
+    for process in running:
+        assert process.stdout.readline() == "ready\n"
+    for process in running:
+        process.stdin.write("\n")
+        process.stdin.flush()
+    outputs = [process.communicate(timeout=120) for process in running]
+    origins, *outcomes = zip(*(json.loads(output) for output, errors in outputs), strict=True)
+    assert all(all(one == other[0] for one in other) for other in outcomes)
+    assert all(origin.startswith(("flat: trained here (no cached model)", "flat: loaded")) and "not" not in origin for origin in origins)
+    assert {path.name for path in (tmp_path / "models").iterdir()} == {".lock", "local"} and len(entries(tmp_path / "models")) == 1
+    assert json.loads(subprocess.run(command, cwd=training.MODELS.parent, env=environment, text=True, input="\n", capture_output=True).stdout.splitlines()[1])[0].startswith("flat: loaded")
+
+
+# --- folders that cannot be written to
+
+
+@pytest.mark.parametrize("limit", [0, 200, 20_000])
+def test_disk_full_while_storing(run, few, tmp_path, limit, monkeypatch):
+    """No file can grow beyond this, the weights at the latest: the run goes on, and says what could not be stored."""
+    resource = pytest.importorskip("resource")
+    store = cache.store
+
+    def store_within_the_limit(*args):
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
+        try:
+            store(*args)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    run(CONV)  # what is stored already stays
+    with monkeypatch.context() as patch:
+        patch.setattr(cache, "store", store_within_the_limit)
+        trained = run()
+    folder = f"{tmp_path.name}/local/flat-{cache.fingerprint(training.ingredients(FLAT, few, SETTINGS))}"
+    assert trained.origin.startswith(f"flat: trained here (no cached model), but it could not be stored in {folder} (")
+    assert "File too large" in trained.origin and "\n" not in trained.origin
     assert trained.predict(few.test_images).shape == (100, 10)
+    assert [name.split("-")[0] for name in entries(tmp_path)] == ["conv"]
+    assert run().origin == "flat: trained here (no cached model)" and "loaded" in run().origin
+
+
+READ_ONLY = OSError(errno.EROFS, "Read-only file system", "/somewhere/on/this/machine")
+
+
+def read_only(monkeypatch):
+    """What the system says of each attempt to write; root may write wherever it likes, so the calls are replaced."""
+
+    def refuse(*args, **kwargs):
+        raise READ_ONLY
+
+    for owner, name in ((Path, "mkdir"), (Path, "rename"), (Path, "write_bytes"), (shutil, "rmtree"), (cache, "FileLock")):
+        monkeypatch.setattr(owner, name, refuse)
+
+
+def test_folder_read_only_while_storing(run, few, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        read_only(patch)
+        trained = run()
+    assert trained.origin.endswith(f"{tmp_path.name}/local/flat-{cache.fingerprint(training.ingredients(FLAT, few, SETTINGS))} (Read-only file system)")
+    assert trained.predict(few.test_images).shape == (100, 10) and list(tmp_path.iterdir()) == []
+
+
+def test_folder_read_only_with_a_valid_cache(run, monkeypatch):
+    history = run().history
+    read_only(monkeypatch)
+    assert "flat: loaded from the cache" in run().origin and run().history == history
+
+
+def test_folder_read_only_with_a_damaged_cache(run, tmp_path, monkeypatch):
+    """It is named, trained again, and left where it is."""
+    run()
+    (the_entry(tmp_path) / "history.pickle").write_bytes(b"")
+    read_only(monkeypatch)
+    assert "damaged: history.pickle has changed; it could not be set aside: Read-only file system" in (origin := run().origin)
+    assert "could not be stored in" in origin and the_entry(tmp_path).exists()
+
+
+# --- networks that do not learn
+
+
+def never_stored(run, candidate, tmp_path, **changed):
+    with pytest.raises(training.TrainingError) as error:
+        run(candidate, settings=replace(SETTINGS, **changed))
+    assert not (tmp_path / "local").exists()
+    return str(error.value)
+
+
+def test_nan_loss(run, tmp_path):
+    """The run stops there, with what was seen and what to look at."""
+    exploding = replace(FLAT, make_layers=lambda: [layers.Rescaling(1e38), layers.Dense(10), layers.Rescaling(1e38), layers.Softmax()])
+    message = never_stored(run, exploding, tmp_path, epochs=50)
+    assert message.startswith("flat cannot go on learning: its training loss was nan in epoch 1, after step 4. Nothing was stored. Look at")
+
+
+def test_nan_loss_in_validation_alone(few, run, tmp_path):
+    """As when the last step of an epoch is one too many."""
+
+    class NanInTest(layers.Layer):
+        def call(self, inputs, training=False):
+            return inputs if training else inputs * float("nan")
+
+    message = never_stored(run, replace(FLAT, make_layers=lambda: [*FLAT.make_layers(), NanInTest()]), tmp_path)
+    assert "its validation loss was nan after epoch 1." in message
+
+
+def test_network_that_learns_nothing(run, tmp_path):
+    """After a hundred steps, not before: small data sets take some epochs."""
+    dead = replace(FLAT, make_layers=lambda: [layers.Dense(10, kernel_initializer="zeros", activation="softmax", trainable=False)])
+    message = never_stored(run, dead, tmp_path, epochs=30)
+    assert message.startswith("flat learns nothing: in epoch 25 it read 10.0 % of the training images correctly, and then 10.0 % of the test images")
+    assert "guessing reads 10 %. Nothing was stored." in message
 
 
 # --- the models that come with the project

@@ -1,0 +1,198 @@
+"""Real processes that are killed while they store or train a model, and what the next one finds.
+
+Each is a fork of one process, which has imported what takes long to import, and started nothing:
+
+    python -m tests.killing stored FOLDER     a small entry, killed at each line of storing it
+    python -m tests.killing cleared FOLDER    the same, and the next process killed at each line of clearing up
+    python -m tests.killing trained FOLDER    a network, killed at lines and times of training and storing it
+
+Each prints, as a line of JSON, what was found how often.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import signal
+import sys
+import time
+import traceback
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import asdict, replace
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from helpers import cache
+
+OLD, NEW = ({"accuracy": [share]} for share in (0.1, 0.9))
+MADE_FROM = {"name": "small", "seed": 1}
+
+
+def fork(act: Callable[[], Any]) -> int:
+    """The number of a new process that does this."""
+    if pid := os.fork():
+        return pid
+    try:
+        act()
+        os._exit(0)
+    except BaseException:
+        traceback.print_exc()
+        os._exit(1)
+
+
+def ended(pid: int) -> bool:
+    """Whether a process came to its end rather than being killed; an error is none of the two."""
+    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    assert code in (0, -signal.SIGKILL), f"ended with {code}"
+    return code == 0
+
+
+class Trace:
+    """Counts the lines that this process runs in some files, and has it killed before one of them."""
+
+    def __init__(self, files: Collection[str], fatal: int = 0):
+        self.files, self.fatal, self.lines = files, fatal, 0
+        sys.settrace(self)
+
+    def __call__(self, frame: FrameType, event: str, _: Any) -> Any:
+        if frame.f_code.co_filename not in self.files:
+            return None
+        self.lines += event == "line"
+        if self.fatal and self.lines == self.fatal:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return self
+
+
+def killed_at_each_line(act: Callable[[], Any], prepare: Callable[[], Any]) -> Iterator[int]:
+    """Do something until it comes to its end, killed one line later each time; the line's number, each time."""
+    line = 1
+    while prepare() or not ended(fork(lambda: (Trace({cache.__file__, shutil.__file__}, line), act()))):
+        yield line
+        line += 1
+
+
+# --- entries whose model says which history it belongs to
+
+
+def put(folder: Path, history: cache.History) -> None:
+    def write_model(saved_model: Path) -> None:
+        saved_model.mkdir()
+        (saved_model / "weights").write_text(str(history))
+
+    with cache.locked(folder.parent):
+        cache.store(folder, write_model, history, MADE_FROM, {})
+
+
+def found(folder: Path) -> str:
+    """Which entry the next one finds. A mixture, or anything else that is left, is an error."""
+    with cache.locked(folder.parent):
+        remains = [path.name for path in folder.parent.rglob(".*") if path.name != ".lock"]
+        assert not remains, remains
+        try:
+            entry = cache.load(folder, MADE_FROM)
+        except cache.NoEntry:
+            return "none"
+    assert (entry.saved_model / "weights").read_text() == str(entry.history)
+    return {str(OLD): "old", str(NEW): "new"}[str(entry.history)]
+
+
+def start_with(folder: Path, history: cache.History | None) -> None:
+    shutil.rmtree(folder.parent, ignore_errors=True)
+    if history:
+        put(folder, history)
+
+
+def stored(root: Path) -> Iterator[str]:
+    folder = root / "cache" / "small"
+    for before in (None, OLD):
+        for _ in killed_at_each_line(lambda: put(folder, NEW), lambda before=before: start_with(folder, before)):
+            outcome = found(folder)
+            put(folder, NEW)
+            assert found(folder) == "new"
+            yield f"{outcome}, {'old' if before else 'none'} before"
+
+
+def cleared(root: Path) -> Iterator[str]:
+    folder = root / "cache" / "small"
+
+    def prepare() -> None:
+        start_with(folder, OLD)
+        ended(fork(lambda: (Trace({cache.__file__, shutil.__file__}, first), put(folder, NEW))))
+
+    def clear() -> None:
+        with cache.locked(folder.parent):
+            pass
+
+    for first in range(30, 1000, 30):
+        prepare()
+        if (folder.parent / ".small.writing").exists():
+            for _ in killed_at_each_line(clear, prepare):
+                yield found(folder)
+        elif found(folder) == "new":
+            return
+
+
+# --- networks
+
+
+def trained(root: Path) -> Iterator[str]:
+    from helpers.startup import start_tensorflow
+
+    start_tensorflow()
+    from keras import layers
+
+    from helpers import models, training
+    from helpers.data import load_mnist
+
+    digits = load_mnist()
+    few = {"train_images": 2_000, "train_labels": 2_000, "test_images": 500, "test_labels": 500}
+    digits = replace(digits, **{name: getattr(digits, name)[:count] for name, count in few.items()})
+    flat = models.Candidate("flat", lambda: [layers.Dropout(0.1), layers.Dense(10, activation="softmax")], (784,))
+    settings = training.Settings(seed=1, epochs=2, batch_size=50)
+    folder, result = root / "models", root / "result.json"
+    files = {cache.__file__, training.__file__}
+
+    def run(fatal: int = 0) -> None:
+        """What every user does."""
+        trace, start = Trace(files, fatal), time.monotonic()
+        model = training.train_or_load(flat, digits, settings, models=folder)
+        made_from = cache.fingerprint(training.ingredients(flat, digits, settings))
+        outcome = [made_from, model.history, hashlib.sha256(model.predict(digits.test_images)).hexdigest()]
+        result.write_text(json.dumps([model.origin, outcome, trace.lines, time.monotonic() - start]))
+
+    def replace_old(fatal: int) -> None:
+        """What `make retrain` does."""
+        Trace(files, fatal)
+        training.retrain(flat, digits, settings, models=folder)
+
+    def after() -> list[Any]:
+        assert ended(fork(run))
+        return json.loads(result.read_text())
+
+    _, reference, lines, seconds = after()
+    moments = [(lines * part // 36, 0.0) for part in range(1, 37)] + [(0, seconds * part / 20) for part in range(16)]
+    for number, (line, wait) in enumerate(moments):
+        shutil.rmtree(folder)
+        act = run
+        if number % 3 == 2:
+            act = replace_old
+            ended(fork(lambda: training.retrain(flat, digits, replace(settings, seed=2), models=folder)))
+        pid = fork(lambda: act(line))  # noqa: B023  it is called at once
+        if not line:
+            time.sleep(wait)
+            os.kill(pid, signal.SIGKILL)
+        was_killed = not ended(pid)
+        origin, outcome, _, _ = after()
+        assert outcome == reference, (outcome, reference)
+        entries = {path.name for path in (*folder.glob("*"), *folder.glob("local/*"))} - {".lock", "local"}
+        assert entries <= {"flat", f"flat-{reference[0]}"}, entries
+        assert "loaded from the cache" in after()[0]
+        what = "loaded" if "loaded from the cache" in origin else "trained again"
+        yield f"{what}, {'killed' if was_killed else 'not killed'}"
+
+
+if __name__ == "__main__":
+    scenario = {"stored": stored, "cleared": cleared, "trained": trained}[sys.argv[1]]
+    print(json.dumps(Counter(scenario(Path(sys.argv[2])))))
