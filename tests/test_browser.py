@@ -29,19 +29,15 @@ QUIET = (
     "--disable-sync",
 )  # fmt: skip
 SECONDS = 300  # for a run of the notebook; on an idle machine with two cores it takes 30
-# What the page shows of each code cell: its number in brackets, `*` while it waits or runs, and its outputs. Errors are of the
-# same kind as what is written to stderr. Not `innerText`: it is empty for what has been scrolled away.
-LOOK = """() => [...document.querySelectorAll('.jp-Notebook .jp-CodeCell')].map(cell => ({
-    prompt: cell.querySelector('.jp-InputPrompt').textContent,
-    text: [...cell.querySelectorAll('.jp-OutputArea-output')].map(output => output.textContent).join('\\n'),
-    errors: [...cell.querySelectorAll('[data-mime-type="application/vnd.jupyter.stderr"]')].map(output => output.textContent),
-}))"""
-DONE = f"""() => {{
-    const cells = ({LOOK})();
-    return !cells.some(cell => cell.prompt.includes('*'))
-        && (/\\d/.test(cells.at(-1).prompt) || cells.some(cell => cell.errors.length))
-        && document.querySelector('.jp-Notebook-ExecutionIndicator').dataset.status === 'idle';
-}}"""
+# JupyterLab's own idea of the notebook: its page shows no execution count where a cell's code is folded away.
+NOW = """() => {
+    const {content, sessionContext} = jupyterapp.shell.currentWidget;
+    const idle = sessionContext.session?.kernel?.status === 'idle' && content.widgets.every(cell => cell.model.executionState !== 'running');
+    return {idle, cells: content.model.toJSON().cells.filter(cell => cell.cell_type === 'code')};
+}"""
+FAILED = "cell => cell.outputs.some(output => output.output_type === 'error')"
+DONE = f"() => {{ const {{idle, cells}} = ({NOW})(); return idle && (cells.at(-1).execution_count || cells.some({FAILED})); }}"
+CLEARED = f"() => {{ const {{idle, cells}} = ({NOW})(); return idle && cells.every(cell => !cell.execution_count); }}"
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +65,7 @@ def jupyterlab(folder: Path, **environment: str) -> Iterator[tuple[str, Path]]:
     settings.write_text('{"fetchNews": "false", "checkForUpdates": false}')
     own = {f"JUPYTER_{name.upper()}_DIR": str(folder / name) for name in ("config", "data", "runtime")}
     own |= {"JUPYTERLAB_WORKSPACES_DIR": str(folder / "workspaces"), "IPYTHONDIR": str(folder / "ipython")}
-    options = ("--no-browser", "--allow-root", "--ServerApp.ip=127.0.0.1", "--ServerApp.port=0")
+    options = ("--no-browser", "--allow-root", "--expose-app-in-browser", "--ServerApp.ip=127.0.0.1", "--ServerApp.port=0")
     with (folder / "server.log").open("w") as log:
         server = subprocess.Popen(
             [sys.executable, "-m", "jupyterlab", *options], cwd=project, env=os.environ | own | environment, stdout=log, stderr=log
@@ -103,7 +99,7 @@ def opened(browser, address: str):
     page.set_default_timeout(30_000)
     page.goto(address)
     page.wait_for_function("count => document.querySelectorAll('.jp-Notebook .jp-CodeCell').length === count", arg=len(CODE))
-    page.wait_for_selector('.jp-Notebook-ExecutionIndicator[data-status="idle"]')
+    page.wait_for_function(f"() => ({NOW})().idle")
     return page
 
 
@@ -115,8 +111,7 @@ def choose(page, menu: str, item: str) -> None:
 def start_again(page) -> None:
     choose(page, "Kernel", "Restart Kernel and Clear Outputs of All Cells…")
     page.locator(".jp-Dialog").get_by_role("button", name="Confirm").click()
-    page.wait_for_function(f"() => ({LOOK})().every(cell => cell.prompt === '[ ]:')")
-    page.wait_for_selector('.jp-Notebook-ExecutionIndicator[data-status="idle"]')
+    page.wait_for_function(CLEARED)
 
 
 def run_all(page) -> list[dict]:
@@ -124,15 +119,22 @@ def run_all(page) -> list[dict]:
     choose(page, "Edit", "Clear Outputs of All Cells")
     choose(page, "Run", "Run All Cells")
     page.wait_for_function(DONE, timeout=1000 * SECONDS)
-    return page.evaluate(LOOK)
+    return page.evaluate(NOW)["cells"]
+
+
+def text(cell: dict) -> str:
+    """What a code cell has written, errors included."""
+    parts = [output.get("text") or output.get("traceback") or output.get("data", {}).get("text/plain", "") for output in cell["outputs"]]
+    return "\n".join("".join(part) for part in parts)
 
 
 def check_clean(cells: list[dict]) -> None:
-    """All cells have been run, without an error, and nothing is left of a progress bar."""
+    """All cells have been run, in their order, without an error, and nothing is left of a progress bar."""
     for number, cell in enumerate(cells, start=1):
-        assert not cell["errors"], f"code cell {number}: {cell['errors'][0]}"
-        assert cell["prompt"].strip("[]:").isdigit(), f"code cell {number} was not run: {cell['prompt']}"
-        assert "step/s" not in cell["text"], f"code cell {number}: {cell['text']}"
+        kinds = {output["name"] if output["output_type"] == "stream" else output["output_type"] for output in cell["outputs"]}
+        assert kinds <= {"stdout", "display_data", "execute_result"}, f"code cell {number}: {text(cell)}"
+        assert isinstance(cell["execution_count"], int), f"code cell {number} was not run"
+        assert "step/s" not in text(cell), f"code cell {number}: {text(cell)}"
 
 
 def stored_models(project: Path) -> dict[str, bytes]:
@@ -147,8 +149,10 @@ def test_run_all(browser, tmp_path):
         page = opened(browser, address)
         cells = run_all(page)
         check_clean(cells)
-        assert "the better of its two networks is" in cells[0]["text"]
-        page.locator(".jp-Notebook .jp-Cell").first.scroll_into_view_if_needed()
+        assert "the better of its two networks is" in text(cells[0])
+        page.keyboard.press("Escape")
+        page.keyboard.press("Control+Home")
+        page.get_by_role("heading", name="Two small networks").wait_for()
         page.screenshot(path=SHOTS / "first-screen.png")
         figures = page.locator(".jp-OutputArea-output img").all()
         assert len(figures) >= 11  # the twelfth compares with the study, which a run on the sample does not
@@ -171,19 +175,18 @@ def test_interrupted_training_leaves_nothing_and_is_done_again(sample):
     page, project = sample
     choose(page, "Run", "Run All Cells")
     page.get_by_text(re.compile("training conv: .*epoch=1")).wait_for()
-    page.screenshot(path=SHOTS / "training.png")
+    page.locator(".jp-CodeCell", has_text="training conv:").screenshot(path=SHOTS / "training.png")
     before = stored_models(project)
     choose(page, "Kernel", "Interrupt Kernel")
     page.wait_for_function(DONE)
-    (interrupted,) = [cell for cell in page.evaluate(LOOK) if cell["errors"]]
-    assert "KeyboardInterrupt" in interrupted["errors"][0]
-    assert "step/s" not in interrupted["text"]
-    page.get_by_text("KeyboardInterrupt").last.scroll_into_view_if_needed()
-    page.screenshot(path=SHOTS / "interrupted.png")
+    (interrupted,) = [cell for cell in page.evaluate(NOW)["cells"] if any("traceback" in output for output in cell["outputs"])]
+    assert "train_or_load(models.CONV," in interrupted["source"] and "step/s" not in text(interrupted)
+    assert interrupted["outputs"][-1]["ename"] == "KeyboardInterrupt"
+    page.locator(".jp-CodeCell", has_text="KeyboardInterrupt").screenshot(path=SHOTS / "interrupted.png")
     assert stored_models(project) == before and not any("conv-" in name for name in before if name.startswith("local"))
     cells = run_all(page)
     check_clean(cells)
-    origins = "\n".join(cell["text"] for cell in cells)
+    origins = "\n".join(map(text, cells))
     assert "dense: loaded from the cache" in origins  # it was stored before the interruption
     assert "conv: trained here" in origins and "conv-normalised: trained here" in origins
 
@@ -197,11 +200,10 @@ def test_changed_parameter_is_the_reason_for_training_anew(sample):
     page.keyboard.type("1")
     cells = run_all(page)
     check_clean(cells)
-    origins = "\n".join(cell["text"] for cell in cells)
+    origins = "\n".join(map(text, cells))
     for name in ("dense", "conv", "conv-normalised"):
         assert f"{name}: trained here (epochs changed from 5 to 1" in origins
-    page.get_by_text("dense: trained here").first.scroll_into_view_if_needed()
-    page.screenshot(path=SHOTS / "epochs-changed.png")
+    page.locator(".jp-CodeCell", has_text="dense: trained here").screenshot(path=SHOTS / "epochs-changed.png")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
