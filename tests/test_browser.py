@@ -28,6 +28,10 @@ QUIET = (
     "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update",
     "--disable-sync",
 )  # fmt: skip
+SETTINGS = {
+    "apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
+    "notebook-extension/tracker": {"windowingMode": "none"},  # all cells are laid out, so none moves while its picture is taken
+}
 SECONDS = 300  # for a run of the notebook; on an idle machine with two cores it takes 30
 # JupyterLab's own idea of the notebook: its page shows no execution count where a cell's code is folded away.
 NOW = """() => {
@@ -60,9 +64,10 @@ def jupyterlab(folder: Path, **environment: str) -> Iterator[tuple[str, Path]]:
     """JupyterLab with settings of its own and a copy of the project; yields the notebook's address, and the copy."""
     project = folder / "project"
     shutil.copytree(ROOT, project, ignore=shutil.ignore_patterns(".*", "build", "local", "__pycache__"))
-    settings = folder / "config/lab/user-settings/@jupyterlab/apputils-extension/notification.jupyterlab-settings"
-    settings.parent.mkdir(parents=True)
-    settings.write_text('{"fetchNews": "false", "checkForUpdates": false}')
+    for name, settings in SETTINGS.items():
+        file = folder / "config/lab/user-settings/@jupyterlab" / f"{name}.jupyterlab-settings"
+        file.parent.mkdir(parents=True)
+        file.write_text(json.dumps(settings))
     own = {f"JUPYTER_{name.upper()}_DIR": str(folder / name) for name in ("config", "data", "runtime")}
     own |= {"JUPYTERLAB_WORKSPACES_DIR": str(folder / "workspaces"), "IPYTHONDIR": str(folder / "ipython")}
     options = ("--no-browser", "--allow-root", "--expose-app-in-browser", "--ServerApp.ip=127.0.0.1", "--ServerApp.port=0")
@@ -101,6 +106,12 @@ def opened(browser, address: str):
     page.wait_for_function("count => document.querySelectorAll('.jp-Notebook .jp-CodeCell').length === count", arg=len(CODE))
     page.wait_for_function(f"() => ({NOW})().idle")
     return page
+
+
+def shoot(page, cell_with: str, name: str) -> None:
+    """Take a screenshot with the first code cell that shows this text at its top."""
+    page.locator(".jp-CodeCell", has_text=cell_with).first.evaluate("cell => cell.scrollIntoView()")
+    page.screenshot(path=SHOTS / f"{name}.png")
 
 
 def choose(page, menu: str, item: str) -> None:
@@ -150,9 +161,7 @@ def test_run_all(browser, tmp_path):
         cells = run_all(page)
         check_clean(cells)
         assert "the better of its two networks is" in text(cells[0])
-        page.keyboard.press("Escape")
-        page.keyboard.press("Control+Home")
-        page.get_by_role("heading", name="Two small networks").wait_for()
+        page.locator(".jp-Notebook .jp-Cell").first.scroll_into_view_if_needed()
         page.screenshot(path=SHOTS / "first-screen.png")
         figures = page.locator(".jp-OutputArea-output img").all()
         assert len(figures) >= 11  # the twelfth compares with the study, which a run on the sample does not
@@ -175,14 +184,14 @@ def test_interrupted_training_leaves_nothing_and_is_done_again(sample):
     page, project = sample
     choose(page, "Run", "Run All Cells")
     page.get_by_text(re.compile("training conv: .*epoch=1")).wait_for()
-    page.locator(".jp-CodeCell", has_text="training conv:").screenshot(path=SHOTS / "training.png")
+    shoot(page, "training conv:", "training")
     before = stored_models(project)
     choose(page, "Kernel", "Interrupt Kernel")
     page.wait_for_function(DONE)
     (interrupted,) = [cell for cell in page.evaluate(NOW)["cells"] if any("traceback" in output for output in cell["outputs"])]
     assert "train_or_load(models.CONV," in interrupted["source"] and "step/s" not in text(interrupted)
     assert interrupted["outputs"][-1]["ename"] == "KeyboardInterrupt"
-    page.locator(".jp-CodeCell", has_text="KeyboardInterrupt").screenshot(path=SHOTS / "interrupted.png")
+    shoot(page, "KeyboardInterrupt", "interrupted")
     assert stored_models(project) == before and not any("conv-" in name for name in before if name.startswith("local"))
     cells = run_all(page)
     check_clean(cells)
@@ -203,7 +212,7 @@ def test_changed_parameter_is_the_reason_for_training_anew(sample):
     origins = "\n".join(map(text, cells))
     for name in ("dense", "conv", "conv-normalised"):
         assert f"{name}: trained here (epochs changed from 5 to 1" in origins
-    page.locator(".jp-CodeCell", has_text="dense: trained here").screenshot(path=SHOTS / "epochs-changed.png")
+    shoot(page, "dense: trained here", "epochs-changed")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
