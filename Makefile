@@ -31,8 +31,8 @@ test-quick: $(ENVIRONMENT)  ## run the unit tests that need no TensorFlow (secon
 test-full: $(ENVIRONMENT)  ## train from scratch with three seeds, and check what comes out
 	@$(BIN)/pytest tests -m slow --durations=0
 
-browser-test: $(ENVIRONMENT)  ## use the notebook in JupyterLab, in Chromium, as its readers do (two minutes)
-	@$(BIN)/pytest tests -p no:nbval -m browser --durations=0
+browser-test: $(ENVIRONMENT)  ## use the notebook in JupyterLab, in Chromium, as its readers do (minutes)
+	@$(BIN)/pytest tests -p no:nbval -m browser -rs --durations=0
 
 lab: $(ENVIRONMENT)  ## open the notebook in JupyterLab
 	@$(BIN)/jupyter lab $(NOTEBOOK)

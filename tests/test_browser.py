@@ -12,14 +12,13 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from test_github import PATH, as_on_github
 
 pytestmark = pytest.mark.browser
-playwright = pytest.importorskip("playwright.sync_api", reason="needs Playwright: `make browser-test` installs it")
-from test_github import PATH, as_on_github  # noqa: E402  also a test, of the same page
-
 ROOT = PATH.parent
 SHOTS = ROOT / "build" / "browser"
 CODE = [cell for cell in json.loads(PATH.read_text(encoding="utf-8"))["cells"] if cell["cell_type"] == "code"]
@@ -36,7 +35,8 @@ SECONDS = 300  # for a run of the notebook; on an idle machine with two cores it
 # JupyterLab's own idea of the notebook: its page shows no execution count where a cell's code is folded away.
 NOW = """() => {
     const {content, sessionContext} = jupyterapp.shell.currentWidget;
-    const idle = sessionContext.session?.kernel?.status === 'idle' && content.widgets.every(cell => cell.model.executionState !== 'running');
+    const idle = sessionContext.session?.kernel?.status === 'idle'
+        && content.widgets.every(cell => cell.model.executionState !== 'running');
     return {idle, cells: content.model.toJSON().cells.filter(cell => cell.cell_type === 'code')};
 }"""
 FAILED = "cell => cell.outputs.some(output => output.output_type === 'error')"
@@ -46,14 +46,19 @@ CLEARED = f"() => {{ const {{idle, cells}} = ({NOW})(); return idle && cells.eve
 
 @pytest.fixture(scope="module")
 def browser():
-    named = os.environ.get("CHROMIUM")
-    path = shutil.which(named) if named else next(filter(None, map(shutil.which, BROWSERS)), None)
+    give_up = pytest.fail if os.environ.get("BROWSER_REQUIRED") else pytest.skip
+    for package in ("jupyterlab", "playwright"):
+        if find_spec(package) is None:
+            give_up(f"needs the package {package}; `make browser-test` installs it")
+    names = list(filter(None, [os.environ.get("CHROMIUM")])) or BROWSERS
+    path = next(filter(None, map(shutil.which, names)), None)
     if path is None:
-        missing = f"needs Chromium or Chrome, on the path or named by CHROMIUM; found no {named or ', no '.join(BROWSERS)}"
-        (pytest.fail if os.environ.get("BROWSER_REQUIRED") else pytest.skip)(missing)
+        give_up(f"needs Chromium or Chrome, on the path or named by CHROMIUM; found no {', no '.join(names)}")
+    from playwright.sync_api import sync_playwright
+
     SHOTS.mkdir(parents=True, exist_ok=True)
     root = hasattr(os, "geteuid") and os.geteuid() == 0  # for root, Chromium has no sandbox
-    with playwright.sync_playwright() as driver:
+    with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=path, args=QUIET, chromium_sandbox=not root)
         yield browser
         browser.close()
@@ -76,7 +81,7 @@ def jupyterlab(folder: Path, **environment: str) -> Iterator[tuple[str, Path]]:
             [sys.executable, "-m", "jupyterlab", *options], cwd=project, env=os.environ | own | environment, stdout=log, stderr=log
         )
     try:
-        yield f"{_address(server, folder)}&reset", project
+        yield _address(server, folder), project
     finally:
         server.terminate()  # it takes its kernels with it; if it has to be killed, they end by themselves
         try:
@@ -134,9 +139,14 @@ def run_all(page) -> list[dict]:
 
 
 def text(cell: dict) -> str:
-    """What a code cell has written, errors included."""
-    parts = [output.get("text") or output.get("traceback") or output.get("data", {}).get("text/plain", "") for output in cell["outputs"]]
-    return "\n".join("".join(part) for part in parts)
+    """What a code cell shows, as plain text; of an error its name and message."""
+
+    def shown(output: dict) -> str:
+        if output["output_type"] == "error":
+            return f"{output['ename']}: {output['evalue']}"
+        return "".join(output["text"] if output["output_type"] == "stream" else output["data"]["text/plain"])
+
+    return "\n".join(map(shown, cell["outputs"]))
 
 
 def check_clean(cells: list[dict]) -> None:

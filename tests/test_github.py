@@ -4,7 +4,6 @@ import json
 import re
 from pathlib import Path
 
-import nbformat
 import pytest
 from bs4 import BeautifulSoup
 from nbconvert import HTMLExporter
@@ -18,6 +17,7 @@ ELEMENTS = frozenset(
     "td tfoot th thead tr tt ul".split()
 )
 ATTRIBUTES = frozenset("align alt class colspan height href rowspan src title width".split())
+PANDAS_RULES = ["vertical-align: middle;", "vertical-align: top;", "text-align: right;"]
 
 
 def as_on_github(path: Path = PATH) -> BeautifulSoup:
@@ -74,7 +74,7 @@ def test_nothing_else_is_needed():
         output = BeautifulSoup(html, "html.parser")
         lost = [element for element in output.find_all() if element.name not in ELEMENTS]
         assert all(element.name == "style" and element.has_attr("scoped") for element in lost)
-        assert all(re.findall(r"\S+: \S+;", element.text) == ["vertical-align: middle;", "vertical-align: top;", "text-align: right;"] for element in lost)
+        assert all(re.findall(r"\S+: \S+;", element.text) == PANDAS_RULES for element in lost)
         assert {element["style"] for element in output.find_all(style=True)} <= {"text-align: right;"}
     for cell in CELLS:
         if cell["cell_type"] == "markdown":
