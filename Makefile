@@ -7,7 +7,7 @@ ENVIRONMENT := .venv/installed
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-quick test-full lab retrain refresh study worker bench html clean
+.PHONY: help run test test-quick test-full browser-test lab retrain refresh study worker bench html clean
 
 help:  ## list the commands
 	@echo "Commands:"
@@ -21,15 +21,18 @@ run: $(ENVIRONMENT)  ## execute the notebook, write it and an HTML report to bui
 
 test: $(ENVIRONMENT)  ## run the unit tests, then re-execute the notebook and compare its outputs
 	@mode=$$($(BIN)/python -m helpers nbval) \
-		&& $(BIN)/pytest tests -m "not slow" \
+		&& $(BIN)/pytest tests -m "not slow and not browser" \
 		&& $(BIN)/pytest $(NOTEBOOK) $$mode --nbval-current-env --nbval-cell-timeout=1200 \
 		&& $(BIN)/python -m helpers results
 
 test-quick: $(ENVIRONMENT)  ## run the unit tests that need no TensorFlow (seconds)
-	@$(BIN)/pytest tests -p no:nbval -m "not slow and not tensorflow"
+	@$(BIN)/pytest tests -p no:nbval -m "not slow and not tensorflow and not browser"
 
 test-full: $(ENVIRONMENT)  ## train from scratch with three seeds, and check what comes out
 	@$(BIN)/pytest tests -m slow --durations=0
+
+browser-test: $(ENVIRONMENT)  ## use the notebook in JupyterLab, in Chromium, as its readers do (minutes)
+	@$(BIN)/pytest tests -p no:nbval -m browser -rs --durations=0
 
 lab: $(ENVIRONMENT)  ## open the notebook in JupyterLab
 	@$(BIN)/jupyter lab $(NOTEBOOK)

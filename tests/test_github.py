@@ -1,0 +1,103 @@
+"""The stored notebook as GitHub shows it: static HTML, with no script, no style of one's own and no widget."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from bs4 import BeautifulSoup
+from nbconvert import HTMLExporter
+
+PATH = Path(__file__).parent.parent / "mnist_digits.ipynb"
+CELLS = json.loads(PATH.read_text(encoding="utf-8"))["cells"]
+OUTPUTS = [output for cell in CELLS for output in cell.get("outputs", [])]
+# What GitHub lets through, and what this notebook may use of it; everything else goes, with all that is in it.
+ELEMENTS = frozenset(
+    "a b blockquote br code dd del div dl dt em h1 h2 h3 h4 h5 h6 hr i img li ol p pre s small span strong sub sup table tbody "
+    "td tfoot th thead tr tt ul".split()
+)
+ATTRIBUTES = frozenset("align alt class colspan height href rowspan src title width".split())
+PANDAS_RULES = ["vertical-align: middle;", "vertical-align: top;", "text-align: right;"]
+
+
+def as_on_github(path: Path = PATH) -> BeautifulSoup:
+    """The body of the page, as nbconvert makes it, without what GitHub takes out of it."""
+    html, _ = HTMLExporter(template_name="basic").from_filename(str(path))
+    page = BeautifulSoup(html, "html.parser")
+    for element in page.find_all(lambda element: element.name not in ELEMENTS):
+        element.decompose()
+    for element in page.find_all():
+        element.attrs = {name: value for name, value in element.attrs.items() if name in ATTRIBUTES}
+    return page
+
+
+def tables(page: BeautifulSoup) -> list[list[list[str]]]:
+    """Of each table its rows, of each row the text of its cells."""
+    return [
+        [[cell.get_text(strip=True) for cell in row.find_all(["th", "td"])] for row in table.find_all("tr")]
+        for table in page.find_all("table")
+    ]
+
+
+def stored(kind: str) -> list[str]:
+    return ["".join(output["data"][kind]) for output in OUTPUTS if kind in output.get("data", {})]
+
+
+def written(output) -> str:
+    """What an output shows as plain text, if it has no better form; otherwise nothing."""
+    text = output.get("text") or ("" if output["data"].keys() & {"text/html", "image/png"} else output["data"]["text/plain"])
+    return "".join(text)
+
+
+@pytest.fixture(scope="module")
+def page():
+    return as_on_github()
+
+
+def test_every_table_is_there(page):
+    """Those of the outputs, in their order; the text has none."""
+    found = [tables(BeautifulSoup(html, "html.parser")) for html in stored("text/html")]
+    assert len(found) > 20 and all(found), "an output in HTML without a table"
+    assert tables(page) == [table for output in found for table in output]
+
+
+def test_every_figure_is_there(page):
+    sources = [image["src"] for image in page.find_all("img")]
+    assert len(sources) == 12
+    assert sources == [f"data:image/png;base64,{figure.strip()}" for figure in stored("image/png")]
+
+
+def test_nothing_else_is_needed():
+    """What GitHub takes out is no more than pandas' three rules for the alignment of a table, which are the same for all."""
+    assert {kind for output in OUTPUTS for kind in output.get("data", {})} == {"text/plain", "text/html", "image/png"}
+    for html in stored("text/html"):
+        output = BeautifulSoup(html, "html.parser")
+        lost = [element for element in output.find_all() if element.name not in ELEMENTS]
+        assert all(element.name == "style" and element.has_attr("scoped") for element in lost)
+        assert all(re.findall(r"\S+: \S+;", element.text) == PANDAS_RULES for element in lost)
+        assert {element["style"] for element in output.find_all(style=True)} <= {"text-align: right;"}
+    for cell in CELLS:
+        if cell["cell_type"] == "markdown":
+            assert not re.search(r"<[a-zA-Z/!]", "".join(cell["source"])), cell["id"]
+
+
+def test_no_table_is_printed():
+    """Columns that hang on spaces break where a line is too long for the page."""
+    for output in OUTPUTS:
+        assert not re.search(r"\S(\t| {2,})\S", written(output)), written(output)
+        assert all(len(line) <= 160 for line in written(output).splitlines()), written(output)
+
+
+def test_every_figure_is_followed_by_its_caption():
+    """In italics, at the beginning of the text after it; a code cell may come between, with a table to the same text."""
+    for place, cell in enumerate(CELLS):
+        if any("image/png" in output.get("data", {}) for output in cell.get("outputs", [])):
+            following = next(cell for cell in CELLS[place + 1 : place + 3] if cell["cell_type"] == "markdown")
+            assert re.match(r"\*[A-Z][^*]{20,}[.:]\*( |$)", "".join(following["source"])), following["id"]
+
+
+def test_no_code_is_hidden():
+    """Only JupyterLab folds a hidden input away; elsewhere it is shown, so nothing may count on it."""
+    page = as_on_github()
+    sources = [area.get_text().strip() for area in page.select(".input_area")]
+    assert sources == ["".join(cell["source"]).strip() for cell in CELLS if cell["cell_type"] == "code"]
