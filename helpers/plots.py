@@ -271,10 +271,11 @@ def confusion_matrices(confusion: np.ndarray, errors: np.ndarray, title: str) ->
 
 
 def _matrix(axis, counts: np.ndarray, shades: np.ndarray, darkest: float, cmap: str, title: str) -> None:
-    axis.imshow(shades, cmap=cmap, vmin=0, vmax=darkest)
+    colors = axis.imshow(shades, cmap=cmap, vmin=0, vmax=darkest).to_rgba(shades)[..., :3]
+    luminances = colors**2.2 @ (0.2126, 0.7152, 0.0722)  # of sRGB
     for (row, column), count in np.ndenumerate(counts):
         if count:
-            dark = shades[row, column] > 0.7 * darkest
+            dark = luminances[row, column] < 0.18  # where black and white stand out alike
             axis.text(column, row, count, ha="center", va="center", color="white" if dark else "black", fontsize=8)
     axis.set(title=title, xlabel="predicted digit", ylabel="true digit", xticks=range(10), yticks=range(10))
     axis.tick_params(length=0)

@@ -236,6 +236,33 @@ def test_wrong_figure_is_seen(name, how):
     assert difference(name, lambda: CASES[name].figure(how)) > MARGIN * TOLERANCE
 
 
+def pixels_at(figure: Figure, width: int) -> list[tuple[float, str]]:
+    """How high the small letters of each text become where a notebook's figure is shown at most so wide."""
+    figure.draw_without_rendering()
+    stored = (figure.get_tightbbox().width + 2 * mpl.rcParams["savefig.pad_inches"]) * figure.dpi
+    shown = [text for text in figure.findobj(Text) if text.get_visible() and text.get_text()]
+    pixels = 0.547 * figure.dpi / 72 * min(1, width / stored)  # of a point; 0.547 is DejaVu's x-height
+    return [(pixels * smallest(text), text.get_text()) for text in shown]
+
+
+def smallest(text: Text) -> float:
+    """The size in points; exponents are set in 0.7 of it."""
+    return text.get_fontsize() * (0.7 if "$" in text.get_text() else 1)
+
+
+@each
+def test_letters_can_be_read_on_github(name):
+    """It shows a notebook about 880 pixels wide. An e is three strokes and two gaps: five pixels."""
+    height, text = min(pixels_at(CASES[name].figure(), 880))
+    assert height >= 5, text
+
+
+def test_letters_of_six_points_could_not_be_read():
+    figure = CASES["confusion_matrices"].figure(lambda figure: figure.axes[0].xaxis.label.set_fontsize(6))
+    height, text = min(pixels_at(figure, 880))
+    assert height < 5 and text == "predicted digit"
+
+
 def test_every_function_that_draws_has_a_case_and_every_picture_too():
     drawing = {name for name, value in vars(plots).items() if hasattr(value, "__wrapped__") and not name.startswith("_")}
     assert drawing == set(CASES) == {path.stem for path in BASELINE.glob("*.png")}
