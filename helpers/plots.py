@@ -1,14 +1,13 @@
 """One function a figure: arrays in, Figure out."""
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial, wraps
+from functools import wraps
 
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.offsetbox import AnnotationBbox, OffsetImage
-from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator, PercentFormatter, StrMethodFormatter
 
 from helpers.checks import check_counts, check_images, check_labels
@@ -32,7 +31,6 @@ STYLE = {
     "figure.constrained_layout.use": True,
 }
 WIDTH = 8.0  # inches
-HALO = [withStroke(linewidth=2.5, foreground="white")]  # around text that stands on points and lines
 
 
 def _styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
@@ -123,11 +121,10 @@ def runs(finals: pd.DataFrame, published: Mapping[str, tuple[float, float]], tit
         training, validation = group["training %"], group["validation %"]
         axis.scatter(training, validation, s=30, color=color, marker=marker, alpha=0.7, linewidths=0)
         place = training.mean(), validation.max()
-        note = partial(axis.annotate, textcoords="offset points", ha="center", path_effects=HALO)
-        note(name, place, (0, 10), fontsize=11, fontweight="bold")
+        axis.annotate(name, place, (0, 10), textcoords="offset points", ha="center", fontsize=11, fontweight="bold")
         if name in published:
             axis.scatter(*published[name], s=260, color=color, marker="*", edgecolors="black", zorder=3)
-            note("article", published[name], (0, -17))
+            axis.annotate("article", published[name], (0, -17), textcoords="offset points", ha="center")
     axis.margins(0.12)
     axis.set_title(title, pad=18)
     axis.set(xlabel="final training accuracy, %", ylabel="final validation accuracy, %")
