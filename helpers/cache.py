@@ -310,7 +310,7 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
         del manifest["seal"]
         if not all(isinstance(manifest[key], dict) for key in ("made_from", "made_with", "sha256")):
             raise ValueError
-        intact = _sealed(manifest) == content
+        intact = _sealed(manifest) == content and not (folder / MANIFEST).is_symlink()
     except FileNotFoundError:
         raise CacheError(f"damaged: {MANIFEST} is missing") from None
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
