@@ -306,8 +306,9 @@ def handwriting(picture: np.ndarray, image: np.ndarray, probabilities: np.ndarra
     bars = right.barh(range(10), probabilities, color=PETROFF[0], alpha=0.3)
     largest = probabilities.argmax()
     bars[largest].set_alpha(1)
-    label = right.annotate(f"{probabilities[largest]:.2f}", (probabilities[largest], largest), (4, 0), textcoords="offset points")
-    label.set(va="center", fontweight="bold", annotation_clip=False)
+    end = min(probabilities[largest], 1)  # a softmax may exceed 1 by a little, and matplotlib hides labels beyond the axis
+    label = right.annotate(f"{end:.2f}", (end, largest), (4, 0), textcoords="offset points")
+    label.set(va="center", fontweight="bold")
     right.set(title="what it says", xlabel="probability", ylabel="digit", xlim=(0, 1), yticks=range(10))
     right.invert_yaxis()
     right.grid(axis="x", alpha=0.3)

@@ -148,8 +148,9 @@ def test_handwriting():
 
 
 def test_label_of_a_certain_prediction_stays_in_the_figure():
-    figure = plots.handwriting(np.zeros((90, 40), np.uint8), np.zeros((28, 28), np.uint8), np.eye(10)[7], "A seven")
+    figure = plots.handwriting(np.zeros((90, 40), np.uint8), np.zeros((28, 28), np.uint8), 1.0001 * np.eye(10)[7], "A seven")
     figure.draw_without_rendering()
+    assert figure.axes[2].texts[0].xy == (1, 7)
     box = figure.axes[2].texts[0].get_window_extent()
     assert box.x0 > figure.axes[2].patches[7].get_window_extent().x1 and box.x1 < figure.bbox.x1
 
