@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 from matplotlib.ticker import MaxNLocator, PercentFormatter, StrMethodFormatter
 
-from helpers.checks import check_counts, check_images, check_labels
+from helpers.checks import check_counts, check_images, check_labels, check_probabilities
 
 # Ten colours that stay apart for colour-blind readers too (M. A. Petroff, 2021), one a digit.
 # In the order that keeps the digits apart which mix in the embedding, 3, 5, 8 and 4, 7, 9 above all.
@@ -277,6 +277,44 @@ def _matrix(axis, counts: np.ndarray, shades: np.ndarray, darkest: float, cmap: 
     axis.set(title=title, xlabel="predicted digit", ylabel="true digit", xticks=range(10), yticks=range(10))
     axis.tick_params(length=0)
     axis.spines[:].set_visible(False)
+
+
+@_styled
+def handwriting(picture: np.ndarray, image: np.ndarray, probabilities: np.ndarray, title: str) -> Figure:
+    """A picture of a digit, what the network is given of it, and what the network says.
+
+    Parameters
+    ----------
+    picture
+        0 black to 255 white, shape (height, width).
+    image
+        Shape (28, 28), 0 paper and 255 ink.
+    probabilities
+        Of the ten digits, shape (10,).
+    title
+        What the figure shows.
+    """
+    check_images(image=image[np.newaxis])
+    check_probabilities(probabilities=probabilities[np.newaxis])
+    figure = Figure(figsize=(WIDTH, 3.0))
+    figure.suptitle(title)
+    left, middle, right = figure.subplots(1, 3, width_ratios=[1.25, 1, 1.1])
+    left.imshow(picture, cmap="gray", vmin=0, vmax=255)
+    middle.imshow(image, cmap="gray_r", vmin=0, vmax=255)
+    for axis, name in ((left, "the picture, in shades of grey"), (middle, "as the network is given it")):
+        axis.set(title=name, xticks=[], yticks=[])
+        axis.spines[:].set(visible=True, color="lightgray")
+    bars = right.barh(range(10), probabilities, color=PETROFF[0], alpha=0.3)
+    largest = probabilities.argmax()
+    bars[largest].set_alpha(1)
+    end = min(probabilities[largest], 1)  # a softmax may exceed 1 by a little, and matplotlib hides labels beyond the axis
+    label = right.annotate(f"{end:.2f}", (end, largest), (4, 0), textcoords="offset points")
+    label.set(va="center", fontweight="bold")
+    right.set(title="what it says", xlabel="probability", ylabel="digit", xlim=(0, 1), yticks=range(10))
+    right.invert_yaxis()
+    right.grid(axis="x", alpha=0.3)
+    right.set_axisbelow(True)
+    return figure
 
 
 @_styled

@@ -132,6 +132,29 @@ def test_foresight():
     assert {text.get_text(): text.xy for text in axis.texts} == {"4/9": (300, 24), "3/5": (200, 11), "2/7": (0, 18)}
 
 
+def test_handwriting():
+    picture, image = np.full((40, 60), 200, np.uint8), np.zeros((28, 28), np.uint8)
+    image[5, 7] = 255
+    probabilities = np.array([0.04] * 7 + [0.6] + [0.06] * 2)
+    figure = drawn(plots.handwriting(picture, image, probabilities, "A seven"))
+    left, middle, right = figure.axes
+    assert np.array_equal(left.images[0].get_array(), picture) and np.array_equal(middle.images[0].get_array(), image)
+    assert left.images[0].cmap(1.0) == middle.images[0].cmap(0.0) == (1, 1, 1, 1)  # paper is white in both
+    assert [bar.get_width() for bar in right.patches] == pytest.approx(probabilities.tolist())
+    assert [bar.get_alpha() == 1 for bar in right.patches] == [digit == 7 for digit in range(10)]
+    (label,) = right.texts
+    assert (label.get_text(), label.xy) == ("0.60", (0.6, 7))
+    assert {"A seven", "probability", "digit"} <= set(texts(figure))
+
+
+def test_label_of_a_certain_prediction_stays_in_the_figure():
+    figure = plots.handwriting(np.zeros((90, 40), np.uint8), np.zeros((28, 28), np.uint8), 1.0001 * np.eye(10)[7], "A seven")
+    figure.draw_without_rendering()
+    assert figure.axes[2].texts[0].xy == (1, 7)
+    box = figure.axes[2].texts[0].get_window_extent()
+    assert box.x0 > figure.axes[2].patches[7].get_window_extent().x1 and box.x1 < figure.bbox.x1
+
+
 def test_embedding():
     rng = np.random.default_rng(0)
     labels = np.arange(100) % 10

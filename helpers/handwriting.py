@@ -1,0 +1,219 @@
+"""One's own handwriting: a picture of a digit, put in the form of MNIST's images."""
+
+import io
+import warnings
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+from scipy import ndimage
+
+from helpers.checks import read_at_most
+
+MAX_BYTES, MAX_PIXELS = 100_000_000, 64_000_000  # of a file, and of the picture in it: phones take up to 50 million
+WORKING_SIZE = 1024  # pixels of a picture's longer side; larger pictures are reduced to it
+SIZE, BOX = 28, 20  # pixels of an MNIST image, and of the box in it that holds the digit
+# Ink differs from paper by a tenth of what black differs from white, and by more than noise does.
+LEAST_CONTRAST, LEAST_CONTRAST_TO_NOISE = 25, 6
+LEAST_STROKE = 2  # pixels, of 28
+# As shares of full ink: what exceeds the first is ink, and its edges reach to where it falls below the second.
+STRONG, WEAK = 0.5, 0.1
+# A piece of ink is a speck if it has less than this share of the largest piece's pixels. The
+# largest itself is one if it is smaller than this share of the picture.
+SPECK, SPECK_SIZE = 0.03, 0.02
+# No digit of MNIST is in more than 4 pieces, and 3 of the 70,000 have two beside each other of so much of their height.
+MAX_PIECES, TALL = 8, 0.7
+
+
+class HandwritingError(ValueError):
+    """No picture of a digit; the message says what was expected and found, and what to do."""
+
+
+def read_picture(path: Path | str) -> np.ndarray:
+    """A picture in shades of grey, upright, and reduced if it is large.
+
+    What is transparent is taken for paper.
+
+    Parameters
+    ----------
+    path
+        A PNG or JPEG file.
+
+    Returns
+    -------
+    numpy.ndarray
+        0 black to 255 white, uint8, shape (height, width), neither above 1,024.
+
+    Raises
+    ------
+    HandwritingError
+        If there is no such file, or it is no such picture, damaged or too large; what is too
+        large is not decoded.
+    """
+    wanted = f"{path}: expected a picture of a digit, as a PNG or JPEG file"
+    too_large = f"at most {MAX_PIXELS // 10**6} million pixels and {MAX_BYTES // 10**6} million bytes"
+    try:
+        content = read_at_most(Path(path), MAX_BYTES)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the next line refuses smaller ones
+            picture = Image.open(io.BytesIO(content), formats=["PNG", "JPEG"])
+        if picture.width * picture.height > MAX_PIXELS:
+            raise Image.DecompressionBombError
+    except FileNotFoundError:
+        raise HandwritingError(f"{wanted}; there is no such file. Correct the path.") from None
+    except (ValueError, Image.DecompressionBombError):
+        raise HandwritingError(f"{wanted}, of {too_large}; found more. Reduce or crop it.") from None
+    except Exception:  # a damaged file makes Pillow raise errors of many kinds
+        raise HandwritingError(f"{wanted}; found something else. Save the picture as one of these.") from None
+    try:
+        picture.draft(None, (WORKING_SIZE, WORKING_SIZE))  # lets a large JPEG be reduced while it is decoded
+        return _grey(ImageOps.exif_transpose(picture))
+    except Exception as error:
+        raise HandwritingError(f"{wanted}; found a damaged one ({error}). Save or copy it again.") from None
+
+
+def as_mnist(picture: np.ndarray, name: str = "picture") -> np.ndarray:
+    """The digit in a picture, as the makers of MNIST would have stored it.
+
+    They scaled each digit, keeping its proportions, into a box of 20 x 20 pixels, with
+    antialiasing, and placed it so that its centre of mass is the centre of 28 x 28 pixels
+    (Y. LeCun, C. Cortes, C. Burges, "The MNIST database of handwritten digits"). In their
+    images that centre is pixel (14, 14), give or take half a pixel, and the darkest is black.
+
+    Parameters
+    ----------
+    picture
+        Dark ink on light paper or the other way round, as `read_picture` returns it. Paper may
+        be lit unevenly, but must fill the picture, and most of it must be free of ink.
+    name
+        What to call the picture in an error.
+
+    Returns
+    -------
+    numpy.ndarray
+        0 paper to 255 ink, uint8, shape (28, 28).
+
+    Raises
+    ------
+    HandwritingError
+        If there is no ink, or if it is in too many pieces, or in tall ones side by side. What
+        else is no digit is not noticed.
+    """
+    if not isinstance(picture, np.ndarray) or picture.dtype != np.uint8 or picture.ndim != 2 or not picture.size:
+        found = f"{picture.dtype} of shape {picture.shape}" if isinstance(picture, np.ndarray) else f"a {type(picture).__name__}"
+        raise HandwritingError(f"{name}: expected shades of grey as uint8 of shape (height, width); found {found}.")
+    ink = _cropped(_thickened(_cropped(_ink(picture, name))))
+    scale = BOX / max(ink.shape)
+    height, width = (max(1, round(side * scale)) for side in ink.shape)
+    small = np.asarray(Image.fromarray(ink).resize((width, height), Image.Resampling.HAMMING))
+    digit = np.rint(255 * small / small.max()).astype(np.uint8)
+    image = np.zeros((SIZE, SIZE), dtype=np.uint8)
+    top, left = (
+        int(np.clip(np.ceil(SIZE / 2 - 0.5 - centre), 0, SIZE - side))
+        for centre, side in zip(ndimage.center_of_mass(digit), digit.shape, strict=True)
+    )
+    image[top : top + height, left : left + width] = digit
+    return image
+
+
+def _grey(picture: Image.Image) -> np.ndarray:
+    """A decoded picture as `read_picture` returns it."""
+    if picture.mode.startswith("I"):  # 16 bits a pixel, which Pillow would not scale but cut off at 255
+        picture = Image.fromarray(np.asarray(picture).astype(np.float32) / 257)
+    elif picture.has_transparency_data:
+        return _on_paper(_reduced(picture.convert("RGBA")))
+    else:
+        picture = picture.convert("L")
+    return np.rint(np.asarray(_reduced(picture))).astype(np.uint8)
+
+
+def _reduced(picture: Image.Image) -> Image.Image:
+    scale = min(1, WORKING_SIZE / max(picture.size))
+    width, height = (max(1, round(side * scale)) for side in picture.size)
+    return picture.resize((width, height), Image.Resampling.BOX)
+
+
+def _on_paper(picture: Image.Image) -> np.ndarray:
+    """A picture with transparent parts, laid on paper.
+
+    Where most is transparent, the rest is ink, and the paper is black or white, whichever is
+    farther from it. Otherwise there is paper in the picture, and its shade is the usual one.
+    """
+    grey, opacity = np.asarray(picture.convert("L"), dtype=float), np.asarray(picture.getchannel("A")) / 255
+    if opacity.mean() < 0.5:
+        paper = 255.0 if (opacity * grey).sum() <= 127.5 * opacity.sum() else 0.0
+    else:
+        paper = float(np.median(grey[opacity > 0.5]))
+    return np.rint(opacity * grey + (1 - opacity) * paper).astype(np.uint8)
+
+
+def _ink(picture: np.ndarray, name: str) -> np.ndarray:
+    """How much ink there is in each pixel, from 0 to 1, float32, with nothing but the digit left."""
+    contrast = picture - _paper(picture)
+    contrast *= np.sign((contrast * contrast * contrast).mean())  # there is more paper than ink, so ink is where the long tail is
+    noise = 1.4826 * np.median(-contrast[contrast <= 0])
+    most = np.quantile(contrast, 0.9999)  # not the maximum, which may be a speck
+    no_ink = HandwritingError(
+        f"{name}: expected a digit, found no ink that stands out from the paper. Write it larger or darker, or crop the picture."
+    )
+    if most < max(LEAST_CONTRAST, LEAST_CONTRAST_TO_NOISE * noise):
+        raise no_ink
+    full = np.quantile(contrast[contrast >= STRONG * most], 0.9)
+    pieces, count = ndimage.label(contrast > max(WEAK * full, 4 * noise), structure=np.ones((3, 3)))
+    areas = ndimage.sum_labels(contrast > STRONG * full, pieces, np.arange(1, count + 1))
+    kept = np.flatnonzero(areas >= max(1, SPECK * areas.max())) + 1
+    boxes = [box for number, box in enumerate(ndimage.find_objects(pieces), start=1) if number in kept]
+    if max(side.stop - side.start for box in boxes for side in box) < SPECK_SIZE * max(picture.shape):
+        raise no_ink
+    _refuse_many(boxes, name)
+    return np.where(np.isin(pieces, kept), contrast / full, 0).clip(0, 1).astype(np.float32)
+
+
+def _refuse_many(boxes: list[tuple[slice, slice]], name: str) -> None:
+    """Raise an error if the pieces of ink in these boxes are more than a digit."""
+    height = max(rows.stop for rows, _ in boxes) - min(rows.start for rows, _ in boxes)
+    tall = sorted((columns.start, columns.stop) for rows, columns in boxes if rows.stop - rows.start >= TALL * height)
+    beside = sum(left[1] <= right[0] for left, right in zip(tall, tall[1:], strict=False))
+    if beside or len(boxes) > MAX_PIECES:
+        found = f"{beside + 1} side by side" if beside else f"ink in {len(boxes)} pieces"
+        raise HandwritingError(f"{name}: expected a single digit, found {found}. Crop the picture to one digit.")
+
+
+def _cropped(ink: np.ndarray) -> np.ndarray:
+    rows, columns = (np.flatnonzero(ink.any(axis=axis)) for axis in (1, 0))
+    return ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+
+
+def _thickened(ink: np.ndarray) -> np.ndarray:
+    """The same ink, with strokes at least as wide as is usual in MNIST, and room for them at the edges.
+
+    In a digit as large as a page the strokes of a pen would all but vanish when it is reduced.
+    """
+    inky = np.pad(ink > STRONG, 1)
+    width = 4 * ndimage.distance_transform_edt(inky).sum() / inky.sum()  # in a stroke the mean distance to its edge is a quarter
+    radius = (LEAST_STROKE * max(ink.shape) / BOX - width) / 2
+    if radius < 0.5:
+        return ink
+    ink = np.pad(ink, int(radius) + 2)
+    return np.maximum(ink, (radius + 0.5 - ndimage.distance_transform_edt(ink <= STRONG)).clip(0, 1)).astype(np.float32)
+
+
+def _paper(picture: np.ndarray) -> np.ndarray:
+    """The shade that each pixel would have without ink, if light changes over the paper as a polynomial does.
+
+    It is quadratic in either direction, and fitted to some 32 x 32 pixels by iteratively reweighted least
+    squares, with weights that heed far pixels, the inky ones, less and less (S. Geman, D. E. McClure,
+    1987; A. Blake, A. Zisserman, "Visual reconstruction", 1987). First comes a constant: it finds the
+    paper even where ink takes up almost half of the picture, and a polynomial would pass between the two.
+    """
+    rows, columns = (np.vander(np.linspace(-1, 1, side), 3, increasing=True) for side in picture.shape)
+    steps = tuple(slice(None, None, -(-side // 32)) for side in picture.shape)
+    terms = np.kron(rows[steps[0]], columns[steps[1]])
+    shades = picture[steps].ravel().astype(float)
+    weights = np.ones_like(shades)
+    for scale in np.geomspace(128, 8, 30):
+        used = terms[:, : 1 if scale > 32 else 9]
+        weighted = used.T * weights
+        coefficients = np.linalg.lstsq(weighted @ used, weighted @ shades)[0]
+        weights = (1 + ((shades - used @ coefficients) / scale) ** 2) ** -2
+    return rows @ coefficients.reshape(3, 3) @ columns.T

@@ -1,0 +1,408 @@
+import io
+import struct
+import zlib
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image, ImageDraw
+from scipy import ndimage
+from sklearn.datasets import load_digits
+
+from helpers import handwriting
+from helpers.handwriting import HandwritingError, as_mnist, read_picture
+
+ROOT = Path(__file__).parent.parent
+FOUR = [[(0.55, 0.0), (0.1, 0.6), (0.9, 0.6)], [(0.65, 0.3), (0.65, 1.0)]]  # strokes, within a square of side 1
+
+
+def drawn(size=(300, 300), place=(80, 60), height=160.0, pen=14.0, strokes=FOUR) -> np.ndarray:
+    """Strokes in black ink on white paper; size is (width, height), place that of their upper left corner."""
+    picture = Image.new("L", (4 * size[0], 4 * size[1]), 255)
+    draw = ImageDraw.Draw(picture)
+    for stroke in strokes:
+        points = [(4 * (place[0] + height * x), 4 * (place[1] + height * y)) for x, y in stroke]
+        draw.line(points, fill=0, width=round(4 * pen), joint="curve")
+        for x, y in points:
+            draw.ellipse((x - 2 * pen, y - 2 * pen, x + 2 * pen, y + 2 * pen), fill=0)
+    return np.asarray(picture.resize(size, Image.Resampling.BOX))
+
+
+PICTURE = drawn()
+IMAGE = as_mnist(PICTURE)
+
+
+def difference(image: np.ndarray, other: np.ndarray = IMAGE) -> float:
+    """Of two images, as a share of the ink; one may lie a pixel beside the other, as rounding has it."""
+    moved = (np.roll(image.astype(float), (down, right), axis=(0, 1)) for down in (-1, 0, 1) for right in (-1, 0, 1))
+    return min(np.abs(each - other).sum() for each in moved) / other.sum()
+
+
+@pytest.fixture
+def saved(tmp_path):
+    """Save a picture, and return its path."""
+
+    def saved(picture, name="four.png", **options):
+        path = tmp_path / name
+        (picture if isinstance(picture, Image.Image) else Image.fromarray(picture)).save(path, **options)
+        return path
+
+    return saved
+
+
+# --- MNIST's form
+
+
+def extent(image):
+    return [int(np.ptp(np.flatnonzero(image.any(axis=axis)))) + 1 for axis in (1, 0)]
+
+
+@settings(deadline=None, max_examples=60, derandomize=True, database=None)
+@given(
+    place=st.tuples(st.floats(-5, 120), st.floats(-5, 120)), height=st.floats(12, 160), thickness=st.floats(0.01, 0.2),
+    shear=st.floats(-0.3, 0.3), light=st.booleans(),
+)  # fmt: skip
+def test_any_digit_is_centred_in_its_box(place, height, thickness, shear, light):
+    strokes = [[(x + shear * (1 - y), y) for x, y in stroke] for stroke in FOUR]
+    picture = drawn((300, 300), place, height, max(1.5, thickness * height), strokes)
+    image = as_mnist(255 - picture if light else picture)
+    assert image.dtype == np.uint8 and image.shape == (28, 28) and image.max() == 255
+    assert max(extent(image)) == 20
+    assert np.abs(np.array(ndimage.center_of_mass(image)) - 14).max() <= 0.5
+
+
+def test_mnists_own_images_keep_their_form(sample):
+    images = sample.test_images[::5]
+    changes = [difference(as_mnist(255 - image), image) for image in images]
+    assert np.median(changes) < 0.1 and np.quantile(changes, 0.9) < 0.5
+
+
+def test_proportions_are_kept():
+    assert extent(as_mnist(drawn(strokes=[[(0.1, 0.1), (0.1, 0.9)], [(0.1, 0.9), (0.4, 0.9)]], pen=10))) == [20, 9]
+
+
+def test_digit_whose_weight_is_at_its_end_stays_whole():
+    picture = np.full((300, 100), 255, np.uint8)
+    picture[20:280, 48:52] = 0
+    picture[240:280, 20:80] = 0
+    image = as_mnist(picture)
+    assert extent(image)[0] == 20 and image[-1].any() != image[0].any()
+
+
+@pytest.mark.parametrize("size", [(28, 28), (90, 60), (400, 300), (1000, 1600)])
+def test_same_digit_in_any_size(size):
+    height = 0.7 * min(size)
+    image = as_mnist(drawn(size, (0.15 * size[0], 0.15 * size[1]), height, height * 14 / 160))
+    assert difference(image) < (0.5 if min(size) < 100 else 0.15)
+
+
+def test_light_ink_on_dark_paper_is_the_same():
+    assert np.array_equal(as_mnist(255 - PICTURE), IMAGE)
+
+
+def test_faint_ink_becomes_black():
+    assert difference(as_mnist((200 - 0.2 * (255.0 - PICTURE)).astype(np.uint8))) < 0.02
+
+
+@pytest.mark.parametrize("edge", ["top", "right", "bottom", "left", "all"])
+def test_digit_may_touch_the_border(edge):
+    rows, columns = (np.flatnonzero((PICTURE < 128).any(axis=axis)) for axis in (1, 0))
+    top, left, bottom, right = rows[0], columns[0], rows[-1] + 1, columns[-1] + 1
+    boxes = {
+        "top": np.s_[top:], "bottom": np.s_[:bottom], "left": np.s_[:, left:], "right": np.s_[:, :right],
+        "all": np.s_[top:bottom, left:right],
+    }  # fmt: skip
+    assert difference(as_mnist(PICTURE[boxes[edge]])) < 0.08
+
+
+def test_bold_digit_may_fill_the_picture():
+    bold = drawn(pen=36)
+    rows, columns = (np.flatnonzero((bold < 128).any(axis=axis)) for axis in (1, 0))
+    tight = bold[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    assert (tight < 128).mean() > 0.4
+    assert difference(as_mnist(tight), as_mnist(bold)) < 0.05
+
+
+def paper(shape, light=1.0, noise=3.0, seed=0):
+    """White paper, lit from one corner, as a camera takes it."""
+    y, x = (np.linspace(-1, 1, side) for side in shape)
+    shades = 180 - 50 * light * x - 30 * light * y[:, None] - 15 * light * x**2
+    return shades + np.random.default_rng(seed).normal(scale=noise, size=shape)
+
+
+def on_paper(picture=PICTURE, **how):
+    return (paper(picture.shape, **how) - 90 * (1 - picture / 255.0)).clip(0, 255).astype(np.uint8)
+
+
+def test_uneven_light_and_noise_hardly_matter():
+    photo = on_paper()
+    assert photo[PICTURE == 0].max() > photo[PICTURE == 255].min()  # no one shade separates ink from paper
+    assert difference(as_mnist(photo)) < 0.1
+
+
+def test_specks_are_no_ink():
+    specked = PICTURE.copy()
+    for row, column in np.random.default_rng(0).integers(0, 296, size=(30, 2)):
+        specked[row : row + 4, column : column + 4] = 0
+    clean = PICTURE > 250
+    assert ((specked == 0) & clean).sum() > 300 and specked[:60].min() == 0
+    assert difference(as_mnist(specked)) < 0.15
+
+
+def test_a_dark_speck_beside_faint_ink():
+    faint = (255 - (255 - PICTURE) // 4).astype(np.uint8)
+    faint[10:12, 10:12] = 0
+    assert difference(as_mnist(faint)) < 0.03
+
+
+def test_strokes_of_a_fine_pen_do_not_vanish():
+    fine, usual = as_mnist(drawn(pen=1.5)), as_mnist(drawn(pen=16))
+    assert fine.sum() > 0.8 * usual.sum() and difference(fine, usual) < 0.35
+
+
+def test_strokes_of_usual_width_are_left_alone():
+    ink = handwriting._cropped((drawn(pen=20) < 128).astype(np.float32))
+    assert handwriting._thickened(ink) is ink
+
+
+# --- files
+
+
+@pytest.mark.parametrize("name, mode", [("four.png", "1"), *product(["four.png", "four.jpg"], ["L", "RGB"]), ("four.jpg", "CMYK")])
+def test_colour_and_grey_files(saved, name, mode):
+    picture = read_picture(saved(Image.fromarray(PICTURE).convert(mode), name))
+    assert picture.shape == PICTURE.shape and picture.dtype == np.uint8
+    assert difference(as_mnist(picture)) < 0.05
+
+
+def test_coloured_ink_on_coloured_paper(saved):
+    share = PICTURE[..., None] / 255
+    colours = share * (250, 240, 200) + (1 - share) * (30, 30, 180)
+    assert difference(as_mnist(read_picture(saved(colours.astype(np.uint8))))) < 0.01
+
+
+@pytest.mark.parametrize("shade", [0, 60, 200, 255])
+@pytest.mark.parametrize("mode", ["RGBA", "LA"])
+def test_transparent_is_paper(saved, shade, mode):
+    """Ink of any shade, alone on a transparent ground."""
+    layers = (Image.new("L", PICTURE.shape[::-1], shade), Image.fromarray(255 - PICTURE))
+    picture = read_picture(saved(Image.merge("LA", layers).convert(mode)))
+    assert difference(as_mnist(picture)) < 0.02
+
+
+def test_transparent_corners_are_paper(saved):
+    opacity = np.full_like(PICTURE, 255)
+    opacity[:60, :60] = 0
+    assert difference(as_mnist(read_picture(saved(np.stack([PICTURE] * 3 + [opacity], axis=-1))))) < 0.02
+
+
+def test_palette_with_a_transparent_colour(saved):
+    picture = Image.fromarray((PICTURE < 128).astype(np.uint8), mode=None).convert("P")
+    picture.putpalette([255, 0, 255, 0, 0, 0])
+    assert difference(as_mnist(read_picture(saved(picture)))) < 0.1
+    assert read_picture(saved(picture, transparency=0)).max() == 255
+
+
+def test_sixteen_bits(saved):
+    path = saved(Image.fromarray(PICTURE.astype(np.uint16) * 257))
+    assert Image.open(path).mode == "I;16"
+    assert np.array_equal(read_picture(path), PICTURE)
+
+
+@pytest.mark.parametrize("name", ["four.png", "four.jpg"])
+def test_orientation_of_a_photo(saved, name):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned to the right by a quarter
+    picture = read_picture(saved(np.rot90(drawn((300, 200), (70, 20))), name, exif=exif))
+    assert picture.shape == (200, 300)
+    assert difference(as_mnist(picture)) < 0.1
+
+
+def test_picture_of_the_project():
+    path = ROOT / "figures" / "handwritten.jpg"
+    picture = read_picture(path)
+    assert picture.shape == (420, 560) and path.stat().st_size < 100_000
+    image = as_mnist(picture)
+    assert extent(image)[0] == 20 and image[14, 5] == 0 and ndimage.label(image > 50, np.ones((3, 3)))[1] == 1
+
+
+@pytest.mark.parametrize("name", ["photo.jpg", "photo.png"])
+def test_photo_of_12_megapixels_takes_bounded_memory_and_time(tmp_path, name, in_a_new_process):
+    large = np.asarray(Image.fromarray(on_paper()).resize((4000, 3000), Image.Resampling.BILINEAR))
+    Image.fromarray(np.stack([large] * 3, axis=-1)).save(tmp_path / name, **({"compress_level": 1} if name.endswith("png") else {}))
+    code = (
+        "import sys, time; import numpy as np; from helpers.handwriting import as_mnist, read_picture\n"
+        "before = peak(); start = time.process_time()\n"
+        "picture = read_picture(sys.argv[1]); image = as_mnist(picture)\n"
+        "print(max(picture.shape), time.process_time() - start, peak() - before, np.count_nonzero(image))"
+    )
+    longer, seconds, grown, ink = map(float, in_a_new_process(code, tmp_path / name)[0].split())
+    assert longer == 1024 or (name == "photo.jpg" and 1000 <= longer <= 1024)
+    assert seconds < 5 and grown < 200e6 and ink > 50
+
+
+# --- what is no picture of a digit
+
+
+def png_of(width, height):
+    """The beginning of a PNG file of this size, with no pixels in it."""
+
+    def chunk(kind, content):
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    header = struct.pack(">2I5B", width, height, 8, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(1000))) + chunk(b"IEND", b"")
+
+
+def encoded(format):
+    buffer = io.BytesIO()
+    Image.fromarray(PICTURE).save(buffer, format)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    "content, what",
+    [
+        (b"", "found something else"),
+        (b"Ceci n'est pas un quatre.", "found something else"),
+        (encoded("GIF"), "found something else"),
+        (encoded("PNG")[:20], "found something else"),
+        (encoded("PNG")[:-400], "found a damaged one"),
+        (encoded("JPEG")[:-2000], "found a damaged one"),
+        (png_of(8001, 8000), "at most 64 million pixels and 100 million bytes; found more"),
+        (png_of(10_000, 12_000), "at most 64 million pixels and 100 million bytes; found more"),
+        (png_of(100_000, 100_000), "at most 64 million pixels and 100 million bytes; found more"),
+    ],
+    ids=["empty", "text", "GIF", "hardly begun", "truncated PNG", "truncated JPEG", "too large", "larger", "bomb"],
+)
+def test_other_files_are_refused(tmp_path, content, what, recwarn):
+    path = tmp_path / "digit.png"
+    path.write_bytes(content)
+    with pytest.raises(HandwritingError) as raised:
+        read_picture(path)
+    message = str(raised.value)
+    assert message.startswith(f"{path}: expected a picture of a digit, as a PNG or JPEG file") and what in message
+    assert not recwarn
+
+
+def test_missing_file_is_named(tmp_path):
+    for path in (tmp_path / "none.png", tmp_path):
+        with pytest.raises(HandwritingError, match=f"{path}: .*no such file. Correct the path"):
+            read_picture(path)
+
+
+def test_file_of_too_many_bytes_is_not_read(saved, monkeypatch):
+    path = saved(PICTURE)
+    monkeypatch.setattr(handwriting, "MAX_BYTES", path.stat().st_size - 1)
+    with pytest.raises(HandwritingError, match="found more"):
+        read_picture(path)
+
+
+BLANK = {
+    "white": np.full((300, 300), 255, np.uint8),
+    "black": np.zeros((300, 300), np.uint8),
+    "one pixel": np.zeros((1, 1), np.uint8),
+    "lit unevenly": on_paper(np.full((300, 300), 255, np.uint8)),
+    "noisy": on_paper(np.full((300, 300), 255, np.uint8), noise=12.0),
+    "stained": (240 - 15 * np.exp(-(np.hypot(*np.mgrid[-3:3:300j, -3:3:300j]) ** 8))).astype(np.uint8),
+    "mottled": (180 + 150 * ndimage.gaussian_filter(np.random.default_rng(0).normal(size=(300, 300)), 4)).clip(0, 255).astype(np.uint8),
+    "a speck": np.where(np.pad([[1]], 150) > 0, 0, 255).astype(np.uint8),
+    "a crumb": np.where(np.pad(np.ones((5, 5)), 150) > 0, 0, 255).astype(np.uint8),
+}
+
+
+@pytest.mark.parametrize("kind", BLANK)
+def test_blank_sheet_is_refused(kind):
+    with pytest.raises(HandwritingError, match=r"^sheet\.png: expected a digit, found no ink that stands out from the paper"):
+        as_mnist(BLANK[kind], "sheet.png")
+
+
+def test_fully_transparent_picture_is_blank(saved):
+    with pytest.raises(HandwritingError, match="no ink"):
+        as_mnist(read_picture(saved(np.zeros((50, 50, 4), np.uint8))))
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_digits_side_by_side_are_refused(count):
+    with pytest.raises(HandwritingError, match=f"picture: expected a single digit, found {count} side by side. Crop"):
+        as_mnist(np.hstack([PICTURE] * count))
+
+
+def test_page_of_text_is_refused():
+    page = np.vstack([drawn((300, 60), (10 + 40 * row % 200, 10), 30, 4) for row in range(10)])
+    with pytest.raises(HandwritingError, match="found ink in 10 pieces. Crop"):
+        as_mnist(page)
+
+
+def test_a_digit_may_be_in_pieces():
+    five = [[(0.3, 0.0), (0.9, 0.0)], [(0.25, 0.15), (0.2, 0.45), (0.7, 0.5), (0.8, 0.75), (0.6, 1.0), (0.1, 0.95)]]
+    image = as_mnist(drawn(strokes=five))
+    assert ndimage.label(image > 50, np.ones((3, 3)))[1] == 2
+
+
+def test_hardly_any_digit_of_mnist_is_taken_for_several(sample):
+    """Of all 70,000 three are."""
+    refused = 0
+    for image in sample.test_images:
+        try:
+            as_mnist(255 - image)
+        except HandwritingError:
+            refused += 1
+    assert refused <= 1
+
+
+@pytest.mark.parametrize("wrong", [PICTURE.astype(float), PICTURE[None], PICTURE[:0], "four.png"], ids=["float", "3-D", "empty", "path"])
+def test_other_arrays_are_refused(wrong):
+    with pytest.raises(HandwritingError, match=r"picture: expected shades of grey as uint8 of shape \(height, width\); found "):
+        as_mnist(wrong)
+
+
+# --- from image to picture and back
+
+
+def enlarged(images, seed):
+    """MNIST's images at ten times their size, somewhere on a sheet; dark on light and light on dark in turns."""
+    rng = np.random.default_rng(seed)
+    for number, image in enumerate(images):
+        resampling = (Image.Resampling.BICUBIC, Image.Resampling.BILINEAR)[number // 2 % 2]
+        sheet = np.zeros(rng.integers(280, 420, size=2), np.uint8)
+        top, left = (rng.integers(0, side - 279) for side in sheet.shape)
+        sheet[top : top + 280, left : left + 280] = Image.fromarray(image).resize((280, 280), resampling)
+        yield sheet if number % 2 else 255 - sheet
+
+
+@pytest.fixture(scope="module")
+def conv_normalised(mnist):
+    """The best network. TensorFlow is started here, so that the tests above need none."""
+    from helpers.startup import start_tensorflow
+
+    start_tensorflow()
+    from helpers import models
+    from helpers.training import Settings, train_or_load
+
+    return train_or_load(models.CONV_NORMALISED, mnist, Settings())
+
+
+@pytest.mark.tensorflow
+def test_enlarged_test_images_are_read_as_before(mnist, conv_normalised):
+    images = mnist.test_images[np.random.default_rng(0).choice(len(mnist.test_images), 1000, replace=False)]
+    again = np.stack([as_mnist(picture) for picture in enlarged(images, seed=0)])
+    same = conv_normalised.predict(again).argmax(axis=1) == conv_normalised.predict(images).argmax(axis=1)
+    assert same.mean() >= 0.99
+
+
+@pytest.mark.tensorflow
+def test_tiny_digits_of_another_data_set_are_mostly_read(conv_normalised):
+    """Those of scikit-learn, 8 x 8 pixels from 0 to 16, which other people wrote."""
+    digits = load_digits()
+    images = np.stack([as_mnist((15 * image).astype(np.uint8)) for image in digits.images])
+    assert (conv_normalised.predict(images).argmax(axis=1) == digits.target).mean() > 0.8
+
+
+@pytest.mark.tensorflow
+def test_picture_of_the_project_is_read_as_a_seven(conv_normalised):
+    image = as_mnist(read_picture(ROOT / "figures" / "handwritten.jpg"))
+    assert conv_normalised.predict(image[np.newaxis])[0, 7] > 0.99
