@@ -48,13 +48,8 @@ lab: $(ENVIRONMENT)  ## open the notebook in JupyterLab
 retrain: $(ENVIRONMENT)  ## train the models in models/ anew (minutes)
 	@$(BIN)/python -m helpers retrain
 
-refresh: $(ENVIRONMENT)  ## execute the notebook and store its outputs, its results, and README's figures
-	@mkdir -p build
-	@MNIST_DATA=full $(BIN)/jupyter nbconvert --log-level ERROR --to notebook --execute \
-		--ExecutePreprocessor.record_timing=False --output-dir build --output refreshed $(NOTEBOOK)
-	@mv build/refreshed.ipynb $(NOTEBOOK)
-	@cp build/results.json tests/results.json
-	@$(BIN)/python -m helpers figures $(NOTEBOOK) figures
+refresh: $(ENVIRONMENT)  ## execute the notebook; if that went well, store its outputs, its results, and README's figures
+	@$(BIN)/python -m helpers refresh
 
 study: $(ENVIRONMENT)  ## train each network with SEEDS=30 seeds, or go on with it (an hour and a half)
 	@$(BIN)/python -m helpers study $(SEEDS) $(SCHEDULER)
