@@ -74,6 +74,7 @@ setup-git: $(ENVIRONMENT)  ## in this clone: show changes of notebooks readably,
 	@$(BIN)/pre-commit install
 
 clean:  ## remove .venv, build/, the models trained beside the committed ones, and git's use of .venv
+	@$(BIN)/pre-commit uninstall >/dev/null 2>&1 || true
 	@git config --remove-section diff.jupyternotebook 2>/dev/null || true
 	@git config --remove-section merge.jupyternotebook 2>/dev/null || true
 	@rm -rf .venv .venv-bench build models/local .pytest_cache .mypy_cache .ruff_cache */__pycache__
