@@ -1,13 +1,20 @@
 # `make run` and `make test` set up what they need themselves; a bare `make` lists all commands.
 
+ifeq ($(OS),Windows_NT)
+PYTHON ?= python
+BIN := .venv/Scripts
+else
 PYTHON ?= python3
+BIN := .venv/bin
+endif
 SEEDS ?= 30
 NOTEBOOK := mnist_digits.ipynb
 ENVIRONMENT := .venv/installed
-BIN := .venv/bin
+# Else Windows reads and prints text in the encoding of its country.
+export PYTHONUTF8 := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-quick test-full browser-test lab retrain refresh study worker bench html clean
+.PHONY: help run test test-quick test-full browser-test lint lab retrain refresh study worker bench html lock setup-git clean
 
 help:  ## list the commands
 	@echo "Commands:"
@@ -34,19 +41,18 @@ test-full: $(ENVIRONMENT)  ## train from scratch with three seeds, and check wha
 browser-test: $(ENVIRONMENT)  ## use the notebook in JupyterLab, in Chromium, as its readers do (minutes)
 	@$(BIN)/pytest tests -p no:nbval -m browser -rs --durations=0
 
+lint: $(ENVIRONMENT)  ## check code and notebook with ruff, and the types in helpers with mypy (seconds)
+	@$(BIN)/ruff check
+	@$(BIN)/mypy
+
 lab: $(ENVIRONMENT)  ## open the notebook in JupyterLab
 	@$(BIN)/jupyter lab $(NOTEBOOK)
 
 retrain: $(ENVIRONMENT)  ## train the models in models/ anew (minutes)
 	@$(BIN)/python -m helpers retrain
 
-refresh: $(ENVIRONMENT)  ## execute the notebook and store its outputs, its results, and README's figures
-	@mkdir -p build
-	@MNIST_DATA=full $(BIN)/jupyter nbconvert --log-level ERROR --to notebook --execute \
-		--ExecutePreprocessor.record_timing=False --output-dir build --output refreshed $(NOTEBOOK)
-	@mv build/refreshed.ipynb $(NOTEBOOK)
-	@cp build/results.json tests/results.json
-	@$(BIN)/python -m helpers figures $(NOTEBOOK) figures
+refresh: $(ENVIRONMENT)  ## execute the notebook; if that went well, store its outputs, its results, and README's figures
+	@$(BIN)/python -m helpers refresh
 
 study: $(ENVIRONMENT)  ## train each network with SEEDS=30 seeds, or go on with it (an hour and a half)
 	@$(BIN)/python -m helpers study $(SEEDS) $(SCHEDULER)
@@ -61,19 +67,32 @@ html: $(ENVIRONMENT)  ## make build/mnist_digits.html of the notebook as it is, 
 	@mkdir -p build
 	@$(BIN)/jupyter nbconvert --log-level ERROR --to html --output-dir build $(NOTEBOOK)
 
-clean:  ## remove .venv, build/ and the models trained beside the committed ones
-	@rm -rf .venv .venv-bench build models/local .pytest_cache */__pycache__
+lock: $(ENVIRONMENT)  ## pin in requirements.lock what requirements.txt asks for, on every system; or all anew: OPTIONS=--upgrade
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+		--custom-compile-command "make lock" --output-file requirements.lock $(OPTIONS) requirements.txt
 
-$(ENVIRONMENT): requirements.txt
+setup-git: $(ENVIRONMENT)  ## in this clone: show changes of notebooks readably, and run `make lint` before each commit
+	@git config diff.jupyternotebook.command "$(BIN)/git-nbdiffdriver diff"
+	@git config merge.jupyternotebook.driver "$(BIN)/git-nbmergedriver merge %O %A %B %L %P"
+	@$(BIN)/pre-commit install
+
+clean:  ## remove .venv, build/, the models trained beside the committed ones, and git's use of .venv
+	@$(BIN)/pre-commit uninstall >/dev/null 2>&1 || true
+	@git config --remove-section diff.jupyternotebook 2>/dev/null || true
+	@git config --remove-section merge.jupyternotebook 2>/dev/null || true
+	@rm -rf .venv .venv-bench build models/local .pytest_cache .mypy_cache .ruff_cache */__pycache__
+
+$(ENVIRONMENT): requirements.lock
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if (3, 11) <= v < (3, 14) else \
 		"error: Python 3.11 to 3.13 is needed, %s is %d.%d; name another: make PYTHON=python3.12 ..." \
 		% (sys.executable, *v[:2]))'
 	@echo "Setting up .venv: about 3 GB, once."
 	@$(PYTHON) -m venv --clear .venv
-	@$(BIN)/pip install --quiet --constraint requirements.txt uv
-	@$(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode --requirement requirements.txt \
+	@sed -n '/^uv==/,/# via/p' requirements.lock > .venv/uv.txt
+	@$(BIN)/pip install --quiet --require-hashes --requirement .venv/uv.txt
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode --require-hashes --requirement requirements.lock \
 		|| { echo "uv could not install the packages; trying pip."; \
-		     $(BIN)/pip install --quiet --requirement requirements.txt; }
+		     $(BIN)/pip install --quiet --require-hashes --requirement requirements.lock; }
 	@touch $@
 
 .venv-bench/installed: benchmarks/requirements.txt

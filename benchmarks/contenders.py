@@ -22,11 +22,13 @@ class Turns:
     """Waits for the turn, takes the time, reports."""
 
     def begin(self) -> None:
+        """Say that all is ready, wait for the turn, and start the clock."""
         print("ready", flush=True)
         sys.stdin.readline()
         self.start = time.perf_counter()
 
     def end(self, accuracy: float) -> None:
+        """Print the seconds since then, the accuracy, and the peak of memory."""
         seconds = time.perf_counter() - self.start
         megabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
         print(json.dumps({"seconds": seconds, "accuracy": accuracy, "megabytes": megabytes}), flush=True)

@@ -3,6 +3,7 @@
 Run as a process of its own; prints milliseconds a step, as JSON.
 """
 
+import itertools
 import json
 import statistics
 import sys
@@ -44,7 +45,7 @@ def seconds(call) -> float:
 def products() -> float:
     """The matrix products of a step: forward, by the weights, and by the inputs but for the first layer."""
     total = 0.0
-    for layer, (entering, leaving) in enumerate(zip(UNITS[:-1], UNITS[1:], strict=True)):
+    for layer, (entering, leaving) in enumerate(itertools.pairwise(UNITS)):
         x, y, w = (
             tf.Variable(tf.random.normal(shape))
             for shape in ((BATCH_SIZE, entering), (BATCH_SIZE, leaving), (entering, leaving))

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
-from helpers import study  # noqa: E402
+from helpers import study
 
 WAYS = ("one run at a time", "a run a core", "a run a core, by Dask")
 NETWORK = "conv"  # one only, so that no core waits for the last run; nine tenths of a study go into such runs

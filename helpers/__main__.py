@@ -5,7 +5,9 @@ import json
 import math
 import os
 import sys
+import tempfile
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,9 @@ from helpers.data import DataError, load_mnist
 from helpers.report import RESULTS
 from helpers.study import StudyError
 
-CHECKED_RESULTS = Path(__file__).parent.parent / "tests" / "results.json"
+ROOT = Path(__file__).parent.parent
+CHECKED_RESULTS = ROOT / "tests" / "results.json"
+README_FIGURES = ("runs", "embedding")
 
 
 def nbval() -> None:
@@ -110,18 +114,56 @@ def _alike(value: Any, other: Any) -> bool:
     return value == other
 
 
-def figures(notebook: str, folder: str) -> None:
-    """Write the figures that README shows, as the notebook's stored outputs have them, to a folder."""
-    cells = json.loads(Path(notebook).read_text(encoding="utf-8"))["cells"]
-    for name in ("runs", "embedding"):
-        cell = next(cell for cell in cells if f"plots.{name}(" in "".join(cell["source"]))
-        Path(folder, f"{name}.png").write_bytes(base64.b64decode(cell["outputs"][0]["data"]["image/png"]))
+def refresh(root: Path = ROOT) -> None:
+    """Execute the notebook on the complete data; store it, its results and README's figures if the run was clean.
+
+    No file is touched before all of them are at hand. A run that fails, says something on
+    stderr, leaves something out or is interrupted therefore changes nothing.
+    """
+    import nbformat
+    from nbconvert.preprocessors import CellExecutionError, ExecutePreprocessor
+
+    notebook, results = root / "mnist_digits.ipynb", root / "build" / "results.json"
+    results.parent.mkdir(exist_ok=True)
+    results.unlink(missing_ok=True)  # else those of an earlier run would pass for this one's
+    os.environ["MNIST_DATA"] = "full"
+    executed = nbformat.read(notebook, as_version=4)
+    try:
+        ExecutePreprocessor(timeout=None, record_timing=False).preprocess(executed, {"metadata": {"path": str(root)}})
+    except CellExecutionError as error:
+        sys.exit(f"{error}\nerror: a cell failed, as shown above; nothing is stored.")
+    outputs = [output for cell in executed.cells for output in cell.get("outputs", [])]
+    if noise := [output.get("text", output.get("evalue")) for output in outputs if _is_noise(output)]:
+        sys.exit(f"error: the run was not clean; nothing is stored. It said:\n{''.join(noise)}")
+    if not results.exists():
+        sys.exit("error: the run wrote no build/results.json; nothing is stored.")
+    figures = {root / "figures" / f"{name}.png": _figure(executed.cells, name) for name in README_FIGURES}
+    files = {notebook: f"{nbformat.writes(executed)}\n".encode(), root / "tests" / "results.json": results.read_bytes(), **figures}
+    with tempfile.TemporaryDirectory(dir=results.parent) as folder:
+        written = {path: Path(folder, path.name) for path in files}
+        for path, content in files.items():
+            written[path].write_bytes(content)
+        for path in files:
+            written[path].replace(path)
+
+
+def _is_noise(output: dict[str, Any]) -> bool:
+    return output["output_type"] == "error" or output.get("name") == "stderr"
+
+
+def _figure(cells: list[Any], name: str) -> bytes:
+    """The PNG under the cell that draws a figure of `helpers.plots`."""
+    for cell in cells:
+        for output in cell.get("outputs", []):
+            if f"plots.{name}(" in cell["source"] and "image/png" in output.get("data", {}):
+                return base64.b64decode(output["data"]["image/png"])
+    sys.exit(f"error: no cell shows plots.{name}, which README needs; nothing is stored.")
 
 
 if __name__ == "__main__":
-    commands = {
-        "nbval": nbval, "results": results, "retrain": retrain, "study": study, "train-here": one_run,
-        "headline": headline, "figures": figures,
+    commands: dict[str, Callable[..., None]] = {
+        "nbval": nbval, "results": results, "retrain": retrain, "refresh": refresh, "study": study, "train-here": one_run,
+        "headline": headline,
     }  # fmt: skip
     command, *arguments = sys.argv[1:] or ["?"]
     if command not in commands:

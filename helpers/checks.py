@@ -23,7 +23,8 @@ def check_labels(**arrays: Any) -> None:
         if not isinstance(labels, np.ndarray) or labels.dtype.kind not in "iu" or labels.ndim != 1 or not len(labels):
             raise ValueError(f"{name}: expected whole numbers from 0 to 9 of shape (n,), n at least 1; found {_what(labels)}.")
         if len(wrong := labels[(labels < 0) | (labels > 9)]):
-            raise ValueError(f"{name}: expected whole numbers from 0 to 9; found {wrong[0]}, at index {np.flatnonzero(labels == wrong[0])[0]}.")
+            place = np.flatnonzero(labels == wrong[0])[0]
+            raise ValueError(f"{name}: expected whole numbers from 0 to 9; found {wrong[0]}, at index {place}.")
 
 
 def check_every_digit(**arrays: np.ndarray) -> None:
@@ -38,7 +39,8 @@ def check_counts(**arrays: Any) -> None:
     """See that all have the same length, along the first axis."""
     counts = {name: array.shape[0] if hasattr(array, "shape") else len(array) for name, array in arrays.items()}
     if len(set(counts.values())) > 1:
-        raise ValueError(f"Expected {' and '.join(counts)} in equal numbers; found {' and '.join(f'{count:,}' for count in counts.values())}.")
+        found = " and ".join(f"{count:,}" for count in counts.values())
+        raise ValueError(f"Expected {' and '.join(counts)} in equal numbers; found {found}.")
 
 
 def check_probabilities(**arrays: Any) -> None:

@@ -126,7 +126,7 @@ def paired_tests(correct: Mapping[str, np.ndarray]) -> pd.DataFrame:
         only_first, only_second = int(table[0, 1]), int(table[1, 0])
         differ = only_first + only_second
         share = binomtest(only_first, differ).proportion_ci() if differ else None
-        low, high = ((2 * share.low - 1, 2 * share.high - 1) if differ else (0.0, 0.0))
+        low, high = (2 * share.low - 1, 2 * share.high - 1) if share else (0.0, 0.0)
         rows[f"{first}, {second}"] = {
             "only first": only_first, "only second": only_second,
             "difference": 100 * (only_first - only_second) / len(one),

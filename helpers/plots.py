@@ -2,12 +2,15 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.offsetbox import AnnotationBbox, OffsetImage
+from matplotlib.rcsetup import cycler
 from matplotlib.ticker import MaxNLocator, PercentFormatter, StrMethodFormatter
 
 from helpers.checks import check_counts, check_images, check_labels, check_probabilities
@@ -16,7 +19,7 @@ from helpers.checks import check_counts, check_images, check_labels, check_proba
 # In the order that keeps the digits apart which mix in the embedding, 3, 5, 8 and 4, 7, 9 above all.
 PETROFF = mpl.color_sequences["petroff10"]
 DIGIT_COLORS = [PETROFF[place] for place in (0, 5, 9, 1, 6, 8, 7, 4, 2, 3)]
-STYLE = {
+STYLE: dict[Any, Any] = {
     "figure.dpi": 120,
     "figure.facecolor": "white",  # opaque: a transparent figure cannot be read in dark mode
     "figure.titlesize": 12,
@@ -24,7 +27,7 @@ STYLE = {
     "axes.labelsize": 10,
     "axes.spines.top": False,
     "axes.spines.right": False,
-    "axes.prop_cycle": mpl.cycler(color=PETROFF),
+    "axes.prop_cycle": cycler(color=PETROFF),
     "xtick.labelsize": 9,
     "ytick.labelsize": 9,
     "font.size": 9,
@@ -37,7 +40,7 @@ def _styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
     """Draw in the project's style, and leave matplotlib's own settings as they were."""
 
     @wraps(draw)
-    def styled(*args, **kwargs) -> Figure:
+    def styled(*args: Any, **kwargs: Any) -> Figure:
         with mpl.rc_context(STYLE):
             return draw(*args, **kwargs)
 
@@ -136,8 +139,9 @@ def runs(finals: pd.DataFrame, published: Mapping[str, tuple[float, float]], tit
         along_top = total - top > left
         edge = (total - top, top) if along_top else (left, total - left)
         axis.annotate(
-            f"sum {total:.1f}" if along_top else f"{total:.1f}", edge, (0, 2) if along_top else (2, 0), textcoords="offset points", color="dimgray",
-            fontsize=8, ha="center" if along_top else "left", va="bottom", annotation_clip=False,
+            f"sum {total:.1f}" if along_top else f"{total:.1f}", edge, (0, 2) if along_top else (2, 0),
+            textcoords="offset points", color="dimgray", fontsize=8,
+            ha="center" if along_top else "left", va="bottom", annotation_clip=False,
         )  # fmt: skip
     axis.set(xlim=(left, right), ylim=(bottom, top))
     return figure
@@ -267,7 +271,7 @@ def confusion_matrices(confusion: np.ndarray, errors: np.ndarray, title: str) ->
     return figure
 
 
-def _matrix(axis, counts: np.ndarray, shades: np.ndarray, darkest: float, cmap: str, title: str) -> None:
+def _matrix(axis: Axes, counts: np.ndarray, shades: np.ndarray, darkest: float, cmap: str, title: str) -> None:
     colors = axis.imshow(shades, cmap=cmap, vmin=0, vmax=darkest).to_rgba(shades)[..., :3]
     luminances = colors**2.2 @ (0.2126, 0.7152, 0.0722)  # of sRGB
     for (row, column), count in np.ndenumerate(counts):
@@ -345,7 +349,7 @@ def embedding(
     axis = figure.subplots()
     order = np.random.default_rng(0).permutation(len(points))  # else the last digit hides the others
     colors = np.array(DIGIT_COLORS)[labels[order]]
-    axis.scatter(*points[order].T, c=colors, s=5, alpha=0.7, linewidths=0)
+    axis.scatter(points[order, 0], points[order, 1], c=colors, s=5, alpha=0.7, linewidths=0)
     for index in shown:
         thumbnail = OffsetImage(images[index], zoom=0.75, cmap="gray_r")
         frame = {"edgecolor": DIGIT_COLORS[labels[index]], "linewidth": 1.5}
@@ -353,7 +357,7 @@ def embedding(
     extent = np.ptp(points, axis=0)
     for digit, place in enumerate(_apart(centres / extent, 0.04) * extent):
         axis.text(
-            *place, str(digit), fontsize=11, fontweight="bold", ha="center", va="center", zorder=5,
+            place[0], place[1], str(digit), fontsize=11, fontweight="bold", ha="center", va="center", zorder=5,
             bbox={"boxstyle": "circle,pad=0.2", "facecolor": "white", "edgecolor": DIGIT_COLORS[digit], "linewidth": 2.5},
         )  # fmt: skip
     axis.set(title=title, xlabel="first coordinate", ylabel="second coordinate", xticks=[], yticks=[])

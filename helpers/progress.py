@@ -3,12 +3,13 @@
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from tqdm import tqdm
 
 
 @contextmanager
-def progress_bar(total: int, description: str, **options) -> Iterator[tqdm]:
+def progress_bar(total: int, description: str, **options: Any) -> Iterator[tqdm]:
     """Show a progress bar while the block runs, and wipe it off afterwards.
 
     In a notebook the output of the whole cell is cleared, so that what is stored

@@ -127,6 +127,7 @@ def train_apart(name: str, seed: int, epochs: int, made_from: str) -> Run:
         with subprocess.Popen(
             command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True
         ) as process:
+            assert process.stdout is not None
             output = process.stdout.read()
         if process.returncode:
             errors.seek(0)
@@ -267,7 +268,7 @@ def wins(finals: pd.DataFrame, seed: int = 12345) -> pd.DataFrame:
         A tie counts half, so the share is the Mann-Whitney statistic over the number of pairs. An
         interval of no width says only that no training at hand contradicts the others.
     """
-    rows = {}
+    rows: dict[str, dict[str, float]] = {}
     for first, second in itertools.combinations(finals.index.unique("candidate"), 2):
         row = rows[f"{first} beats {second}"] = {}
         for by in ("validation", "sum"):

@@ -108,7 +108,11 @@ def move(count, source, target):
         ("Even accuracies, 0 best and 8 worst", {"runs": made_up(move(40, (0, 0), (0, 6)))}, "does not hold"),
         ("Even accuracies, 0 best and 8 worst", {"runs": made_up(move(40, (8, 8), (8, 6)))}, "holds in part"),
         ("Only 4/9 and 2/7 stand out as confused", {"runs": made_up(move(30, (8, 8), (8, 6)))}, "holds in part"),
-        ("Only 4/9 and 2/7 stand out as confused", {"runs": made_up(lambda c: [move(30, (d, d), (d, 6))(c) for d in (5, 8)])}, "does not hold"),
+        (
+            "Only 4/9 and 2/7 stand out as confused",
+            {"runs": made_up(lambda c: [move(30, (d, d), (d, 6))(c) for d in (5, 8)])},
+            "does not hold",
+        ),
         ("Neighbours agree with the accuracies", {"links": linked(0, 1, 900)}, "holds in part"),
         ("Neighbours agree with the accuracies", {"links": linked(4, 5, 900)}, "holds in part"),
         ("Neighbours agree with the accuracies", {"runs": made_up(move(40, (0, 0), (0, 6)))}, "holds in part"),

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
-import growth  # noqa: E402  the folder is no package
-import notebook  # noqa: E402
-import run  # noqa: E402
-import side_by_side  # noqa: E402
-import study_cost  # noqa: E402
+import growth  # the folder is no package
+import notebook
+import run
+import side_by_side
+import study_cost
 
 
 def epochs(*seconds):

@@ -122,7 +122,8 @@ def test_answers_of_another_form(call):
 @pytest.mark.parametrize("call", [evaluation.reliability, evaluation.most_certain_errors])
 def test_probabilities_of_another_form(call):
     expected = "probabilities: expected "
-    assert message(call, PROBABILITIES[:, :9], LABELS) == f"{expected}floats of shape (n, 10), n at least 1; found float64 of shape (20, 9)."
+    floats = "floats of shape (n, 10), n at least 1"
+    assert message(call, PROBABILITIES[:, :9], LABELS) == f"{expected}{floats}; found float64 of shape (20, 9)."
     assert message(call, PROBABILITIES > 0, LABELS).endswith("found bool of shape (20, 10).")
     assert message(call, 100 * PROBABILITIES, LABELS) == f"{expected}probabilities from 0 to 1; found values from 10.0 to 10.0."
     assert message(call, np.full((20, 10), np.nan), LABELS) == f"{expected}probabilities from 0 to 1; found values from nan to nan."
@@ -137,7 +138,8 @@ def test_captions_in_another_number():
 
 
 def test_digits_in_different_numbers(sample):
-    assert message(lambda: replace(sample, train_images=IMAGES)) == "Expected train_images and train_labels in equal numbers; found 20 and 4,000."
+    expected = "Expected train_images and train_labels in equal numbers; found 20 and 4,000."
+    assert message(lambda: replace(sample, train_images=IMAGES)) == expected
 
 
 def test_files_are_read_up_to_a_limit(tmp_path):

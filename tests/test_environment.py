@@ -1,15 +1,26 @@
-"""The environment is described twice, for pip and for conda; both must say the same."""
+"""The environment: what is asked for, what is locked, what is installed, on which Pythons and systems."""
 
 import re
+import subprocess
 import tomllib
 from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+from packaging.markers import Marker
 
 ROOT = Path(__file__).parent.parent
-REQUIREMENTS = (ROOT / "requirements.txt").read_text().splitlines()
+REQUIREMENTS = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
 PINS = [line for line in REQUIREMENTS if line and not line.startswith("#")]
+# (os_name, sys_platform, platform_machine), where TensorFlow has wheels
+SYSTEMS = [("posix", "linux", "x86_64"), ("posix", "linux", "aarch64"), ("posix", "darwin", "arm64"), ("nt", "win32", "AMD64")]
+
+
+def locked() -> list[tuple[str, str, int, bool]]:
+    """Of each entry of the lock, the pin, the marker, the number of digests, and whether requirements.txt asks for it."""
+    text = (ROOT / "requirements.lock").read_text(encoding="utf-8")
+    entries = re.findall(r"^(\S+==\S+)(?: ; (.*?))? \\\n((?: +.*\n?)+)", text, re.MULTILINE)
+    return [(pin, marker, rest.count("--hash=sha256:"), "-r requirements.txt" in rest) for pin, marker, rest in entries]
 
 
 def test_each_requirement_is_pinned_and_explained():
@@ -18,9 +29,36 @@ def test_each_requirement_is_pinned_and_explained():
         assert re.fullmatch(r"[a-z-]+==[\d.]+ +# .+", line), line
 
 
-def test_conda_environment_has_the_same_pins():
-    environment = (ROOT / "environment.yml").read_text()
-    assert re.findall(r"- ([a-z-]+==[\d.]+)", environment) == [line.split()[0] for line in PINS]
+def test_lock_holds_what_is_asked_for():
+    """Else: make lock."""
+    asked_for = [pin for pin, marker, _, direct in locked() if direct and not marker]
+    assert sorted(asked_for) == sorted(line.split()[0] for line in PINS)
+
+
+def test_each_locked_package_has_its_digests():
+    lines = (ROOT / "requirements.lock").read_text(encoding="utf-8").splitlines()
+    assert len(locked()) == sum(bool(re.match(r"[^ #]", line)) for line in lines) > 100
+    assert all(digests for _, _, digests, _ in locked())
+
+
+@pytest.mark.parametrize("python", ["3.11", "3.12", "3.13"])
+@pytest.mark.parametrize("system", SYSTEMS, ids=lambda system: f"{system[1]}-{system[2]}")
+def test_lock_names_one_version_of_a_package_for_each_system(system, python):
+    here = dict(zip(("os_name", "sys_platform", "platform_machine"), system, strict=True))
+    here |= {"python_version": python, "python_full_version": f"{python}.9"}
+    names = [pin.split("==")[0] for pin, marker, *_ in locked() if not marker or Marker(marker).evaluate(here)]
+    assert len(names) == len(set(names)) > 100
+    assert ("pywinpty" in names, "appnope" in names) == (system[1] == "win32", system[1] == "darwin")
+
+
+def test_tensorflow_is_locked_for_every_system():
+    """It comes as a wheel a system and Python, and as nothing else."""
+    ((_, marker, digests, _),) = [entry for entry in locked() if entry[0].startswith("tensorflow==")]
+    assert not marker and digests >= len(SYSTEMS) * 3
+
+
+def test_conda_installs_what_is_locked():
+    assert (ROOT / "environment.yml").read_text(encoding="utf-8").endswith("\n  - pip\n  - pip:\n      - -r requirements.lock\n")
 
 
 @pytest.mark.parametrize("pin", [line.split()[0] for line in PINS])
@@ -30,8 +68,26 @@ def test_installed_is_what_is_pinned(pin):
 
 
 def test_supported_pythons_are_named_alike():
-    """In pyproject.toml, in the Makefile's check, in the comment of requirements.txt and in README."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    assert project["requires-python"] == ">=3.11,<3.14"
-    assert "(3, 11) <= v < (3, 14)" in (ROOT / "Makefile").read_text()
-    assert all("Python 3.11 to 3.13" in (ROOT / name).read_text() for name in ("requirements.txt", "README.md"))
+    """In pyproject.toml, in the Makefile's check, for the linters and the lock, in CI, in requirements.txt and in README."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    assert project["project"]["requires-python"] == ">=3.11,<3.14"
+    assert (project["tool"]["ruff"]["target-version"], project["tool"]["mypy"]["python_version"]) == ("py311", "3.11")
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    assert "(3, 11) <= v < (3, 14)" in makefile and "--python-version 3.11" in makefile
+    workflow = (ROOT / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8")
+    assert re.findall(r"^ +python: (.*)", workflow, re.MULTILINE) == ['["3.11", "3.13"]'] * workflow.count("runs-on:")
+    for name in ("requirements.txt", "README.md"):
+        assert "Python 3.11 to 3.13" in (ROOT / name).read_text(encoding="utf-8")
+
+
+def test_no_file_names_a_package_index():
+    """Where packages come from is the business of whoever installs them."""
+    if not (ROOT / ".git").exists():
+        pytest.skip("the files of the project are those that git tracks")
+    hosts = ("pypi", "pythonhosted"), ("org", "python")
+    names = [f"{hosts[0][0]}.{ending}" for ending in hosts[1]] + [f"files.{hosts[0][1]}"]
+    index = re.compile("|".join(map(re.escape, names)) + r"|(?<![\w-])--(extra-)?index-url[ =]|[a-z]+://\S*/simple\b")
+    tracked = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\0")
+    files = [ROOT / name for name in tracked if name and (ROOT / name).is_file()]
+    named = [path.name for path in files if index.search(path.read_bytes().decode("utf-8", "replace"))]
+    assert len(files) > 50 and not named

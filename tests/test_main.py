@@ -1,7 +1,13 @@
 """The commands behind the Makefile."""
 
+import json
+import os
 import re
+import subprocess
+import sys
+from pathlib import Path
 
+import nbformat
 import pytest
 
 from helpers import __main__ as commands
@@ -53,3 +59,101 @@ def test_commands_are_run_though_a_folder_has_their_name():
     phony = re.search(r"^\.PHONY: (.*)$", makefile, re.MULTILINE)[1].split()
     listed = re.findall(r"^([a-z-]+):.*  ## ", makefile, re.MULTILINE)
     assert sorted(phony) == sorted(listed) and "study" in listed
+
+
+# --- refresh: all is stored, or nothing
+
+PICTURE = r"""
+import os, pathlib, sys
+from IPython.display import Image
+class plots:
+    runs = embedding = lambda: Image(b"\x89PNG", format="png")
+"""
+RESULTS = 'pathlib.Path("build/results.json").write_text(os.environ["MNIST_DATA"])'
+CLEAN = [PICTURE, "plots.runs()", "plots.embedding()", RESULTS]
+STORED = ("mnist_digits.ipynb", "tests/results.json", "figures/runs.png", "figures/embedding.png")
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """A project of another notebook: gives it these cells, and returns the function that reads what is stored."""
+    monkeypatch.setenv("MNIST_DATA", "sample")
+
+    def make(*cells):
+        for name in STORED:
+            (tmp_path / name).parent.mkdir(exist_ok=True)
+            (tmp_path / name).write_text("as before")
+        (tmp_path / "build").mkdir()
+        (tmp_path / "build" / "results.json").write_text("of an earlier run")
+        notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell, id=f"cell-{i}") for i, cell in enumerate(cells)])
+        nbformat.write(notebook, tmp_path / STORED[0])
+        return lambda: [(tmp_path / name).read_bytes() for name in STORED]
+
+    return make
+
+
+def test_a_clean_run_is_stored(project, tmp_path):
+    """Made with the complete data, whatever the environment says."""
+    stored = project(*CLEAN)
+    commands.refresh(tmp_path)
+    notebook, results, *figures = stored()
+    cells = json.loads(notebook)["cells"]
+    assert [cell["execution_count"] for cell in cells] == [1, 2, 3, 4] and "execution" not in cells[0]["metadata"]
+    assert results == b"full" and all(figure.startswith(b"\x89PNG") for figure in figures)
+    assert [path.name for path in (tmp_path / "build").iterdir()] == ["results.json"]
+
+
+@pytest.mark.parametrize(
+    ("cells", "message"),
+    [
+        ([*CLEAN, "1 / 0"], "ZeroDivisionError(.|\n)*nothing is stored"),
+        ([*CLEAN, "sys.stderr.write('a warning')"], "nothing is stored(.|\n)*a warning"),
+        (CLEAN[:-1], "no build/results.json"),
+        ([cell for cell in CLEAN if "embedding()" not in cell], "no cell shows plots.embedding"),
+        ([*CLEAN[:2], "None  # plots.embedding()", RESULTS], "no cell shows plots.embedding"),
+    ],
+    ids=["error", "stderr", "no results", "no cell", "no figure"],
+)
+def test_another_run_changes_nothing(project, tmp_path, cells, message):
+    stored = project(*cells)
+    before = stored()
+    with pytest.raises(SystemExit, match=message):
+        commands.refresh(tmp_path)
+    assert stored() == before
+
+
+def test_a_cell_that_may_fail_is_no_clean_run(project, tmp_path):
+    stored = project(*CLEAN, "raise ValueError('expected')")
+    notebook = nbformat.read(tmp_path / STORED[0], as_version=4)
+    notebook.cells[-1].metadata["tags"] = ["raises-exception"]
+    nbformat.write(notebook, tmp_path / STORED[0])
+    before = stored()
+    with pytest.raises(SystemExit, match="not clean(.|\n)*expected"):
+        commands.refresh(tmp_path)
+    assert stored() == before
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows interrupts in another way")
+def test_an_interrupted_run_changes_nothing(project, tmp_path):
+    stored = project(*CLEAN, "os.kill(os.getppid(), 2)\nimport time\ntime.sleep(2)")
+    before = stored()
+    program = f"from pathlib import Path; from helpers import __main__; __main__.refresh(Path({str(tmp_path)!r}))"
+    done = subprocess.run([sys.executable, "-c", program], cwd=commands.ROOT, capture_output=True, text=True, check=False, timeout=50)
+    assert done.returncode and "KeyboardInterrupt" in done.stderr
+    assert stored() == before
+
+
+def test_files_are_replaced_once_all_are_written(project, tmp_path, monkeypatch):
+    """As when the disk is full."""
+    stored = project(*CLEAN)
+    before, write = stored(), Path.write_bytes
+
+    def write_some(path, content):
+        if path.name == "embedding.png":
+            raise OSError("No space left on device")
+        return write(path, content)
+
+    monkeypatch.setattr(Path, "write_bytes", write_some)
+    with pytest.raises(OSError, match="No space"):
+        commands.refresh(tmp_path)
+    assert stored() == before and [path.name for path in (tmp_path / "build").iterdir()] == ["results.json"]

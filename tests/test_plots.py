@@ -1,4 +1,5 @@
 import io
+import itertools
 
 import matplotlib as mpl
 import numpy as np
@@ -38,7 +39,7 @@ def test_captions_of_a_digit_grid_do_not_touch():
     )
     figure.draw_without_rendering()
     boxes = [axis.title.get_window_extent() for axis in figure.axes]
-    assert not any(a.overlaps(b) for a, b in zip(boxes, boxes[1:], strict=False))
+    assert not any(a.overlaps(b) for a, b in itertools.pairwise(boxes))
 
 
 def test_history_curves_share_their_axis():

@@ -59,7 +59,8 @@ def test_results_hold_all_that_has_a_name(tmp_path):
     table = pd.DataFrame({"%": [1.5, 2.5]}, index=pd.MultiIndex.from_tuples([("dense", 1), ("conv", 2)]))
     names = {
         "table": table, "count": np.int64(3), "matrix": np.eye(2, dtype=int), "by_name": {"dense": pd.Series({"a": 0.5})},
-        "_hidden": 1, "Out": {1: 2}, "module": np, "images": np.zeros((20, 28, 28)), "flags": np.array([True]), "nothing": {}, "mixed": {"a": np},
+        "_hidden": 1, "Out": {1: 2}, "module": np, "images": np.zeros((20, 28, 28)), "flags": np.array([True]), "nothing": {},
+        "mixed": {"a": np},
     }  # fmt: skip
     report.write_results(names, path)
     assert json.loads(path.read_text()) == {

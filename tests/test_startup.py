@@ -39,7 +39,8 @@ def test_what_is_held_back_is_shown_if_something_fails(capfd):
 @pytest.mark.tensorflow
 def test_only_the_modules_about_networks_import_tensorflow():
     modules = {path.stem for path in (ROOT / "helpers").glob("[a-z]*.py")} - {"models", "training"}
-    program = f"import sys, {', '.join(f'helpers.{module}' for module in sorted(modules))}\n" + (
+    program = (
+        f"import sys, {', '.join(f'helpers.{module}' for module in sorted(modules))}\n"
         "print([name for name in ('tensorflow', 'keras') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)

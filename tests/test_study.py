@@ -177,9 +177,10 @@ def test_a_run_of_something_else_is_refused(on_the_sample):
 
 
 def test_a_scheduler_that_does_not_answer_is_named():
-    with pytest.raises(study.StudyError, match="tcp://127.0.0.1:9: no Dask scheduler answers"), dask.config.set({"distributed.comm.timeouts.connect": "1s"}):
-        with study._where(-1, "tcp://127.0.0.1:9"):
-            pass
+    soon = dask.config.set({"distributed.comm.timeouts.connect": "1s"})
+    refused = pytest.raises(study.StudyError, match="tcp://127.0.0.1:9: no Dask scheduler answers")
+    with refused, soon, study._where(-1, "tcp://127.0.0.1:9"):
+        pass
 
 
 STUDY = """
