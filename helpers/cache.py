@@ -32,7 +32,7 @@ from typing import Any
 
 from filelock import FileLock
 
-from helpers.checks import read_at_most
+from helpers.checks import ReadableError, read_at_most
 
 SAVED_MODEL, HISTORY, MANIFEST = "saved_model", "history.pickle", "manifest.json"
 MAX_BYTES = 1_000_000  # of a history, and of a manifest
@@ -41,7 +41,7 @@ LOCK_SECONDS = 60  # storing a model takes less than one
 History = dict[str, list[float]]
 
 
-class CacheError(Exception):
+class CacheError(ReadableError):
     """An entry cannot be used; the message says why, in a few words."""
 
 

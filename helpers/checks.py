@@ -1,7 +1,7 @@
 """What may come in: images, labels and files as the helpers expect them, or one clear error.
 
 The functions take arrays as keyword arguments, under the names by which the caller's user
-knows them, and raise a ValueError that gives the name, what was expected and what was found.
+knows them, and raise an InputError that gives the name, what was expected and what was found.
 """
 
 from pathlib import Path
@@ -10,21 +10,29 @@ from typing import Any
 import numpy as np
 
 
+class ReadableError(Exception):
+    """An error whose message is all that its reader needs; a notebook shows nothing else of it."""
+
+
+class InputError(ReadableError, ValueError):
+    """What a caller gave is not what is expected; the message names it, what was expected and what was found."""
+
+
 def check_images(**arrays: Any) -> None:
     """See that each holds images: uint8, shape (n, 28, 28), at least one."""
     for name, images in arrays.items():
         if not isinstance(images, np.ndarray) or images.dtype != np.uint8 or images.shape[1:] != (28, 28) or not len(images):
-            raise ValueError(f"{name}: expected images as uint8 of shape (n, 28, 28), n at least 1; found {_what(images)}.")
+            raise InputError(f"{name}: expected images as uint8 of shape (n, 28, 28), n at least 1; found {_what(images)}.")
 
 
 def check_labels(**arrays: Any) -> None:
     """See that each holds labels: whole numbers from 0 to 9, shape (n,), at least one."""
     for name, labels in arrays.items():
         if not isinstance(labels, np.ndarray) or labels.dtype.kind not in "iu" or labels.ndim != 1 or not len(labels):
-            raise ValueError(f"{name}: expected whole numbers from 0 to 9 of shape (n,), n at least 1; found {_what(labels)}.")
+            raise InputError(f"{name}: expected whole numbers from 0 to 9 of shape (n,), n at least 1; found {_what(labels)}.")
         if len(wrong := labels[(labels < 0) | (labels > 9)]):
             place = np.flatnonzero(labels == wrong[0])[0]
-            raise ValueError(f"{name}: expected whole numbers from 0 to 9; found {wrong[0]}, at index {place}.")
+            raise InputError(f"{name}: expected whole numbers from 0 to 9; found {wrong[0]}, at index {place}.")
 
 
 def check_every_digit(**arrays: np.ndarray) -> None:
@@ -32,7 +40,7 @@ def check_every_digit(**arrays: np.ndarray) -> None:
     check_labels(**arrays)
     for name, labels in arrays.items():
         if missing := sorted(set(range(10)) - set(labels.tolist())):
-            raise ValueError(f"{name}: expected each digit from 0 to 9 at least once; found no {', no '.join(map(str, missing))}.")
+            raise InputError(f"{name}: expected each digit from 0 to 9 at least once; found no {', no '.join(map(str, missing))}.")
 
 
 def check_counts(**arrays: Any) -> None:
@@ -40,23 +48,23 @@ def check_counts(**arrays: Any) -> None:
     counts = {name: array.shape[0] if hasattr(array, "shape") else len(array) for name, array in arrays.items()}
     if len(set(counts.values())) > 1:
         found = " and ".join(f"{count:,}" for count in counts.values())
-        raise ValueError(f"Expected {' and '.join(counts)} in equal numbers; found {found}.")
+        raise InputError(f"Expected {' and '.join(counts)} in equal numbers; found {found}.")
 
 
 def check_probabilities(**arrays: Any) -> None:
     """See that each holds probabilities of ten classes: floats from 0 to 1, shape (n, 10), at least one row."""
     for name, rows in arrays.items():
         if not isinstance(rows, np.ndarray) or rows.dtype.kind != "f" or rows.shape[1:] != (10,) or not len(rows):
-            raise ValueError(f"{name}: expected floats of shape (n, 10), n at least 1; found {_what(rows)}.")
+            raise InputError(f"{name}: expected floats of shape (n, 10), n at least 1; found {_what(rows)}.")
         if not ((rows >= 0) & (rows <= 1.001)).all():  # a softmax in float32 may exceed 1 by a little
-            raise ValueError(f"{name}: expected probabilities from 0 to 1; found values from {rows.min()} to {rows.max()}.")
+            raise InputError(f"{name}: expected probabilities from 0 to 1; found values from {rows.min()} to {rows.max()}.")
 
 
 def check_flags(**arrays: Any) -> None:
     """See that each says yes or no of each image, bool, shape (n,), and all of as many images, at least one."""
     for name, flags in arrays.items():
         if not isinstance(flags, np.ndarray) or flags.dtype != bool or flags.ndim != 1 or not len(flags):
-            raise ValueError(f"{name}: expected bool of shape (n,), n at least 1; found {_what(flags)}.")
+            raise InputError(f"{name}: expected bool of shape (n,), n at least 1; found {_what(flags)}.")
     check_counts(**arrays)
 
 
@@ -79,6 +87,12 @@ def read_at_most(path: Path, limit: int) -> bytes:
     if len(content) > limit:
         raise ValueError(f"more than {limit:,} bytes")
     return content
+
+
+def first_line(error: BaseException) -> str:
+    """An error's message as far as a reader needs it, or else its kind; with a full stop."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0] if lines[0].endswith((".", "!", "?")) else f"{lines[0]}."
 
 
 def _what(value: Any) -> str:

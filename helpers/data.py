@@ -27,7 +27,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from helpers.checks import check_counts, check_every_digit, check_images, check_labels, read_at_most
+from helpers.checks import ReadableError, check_counts, check_every_digit, check_images, check_labels, read_at_most
 from helpers.progress import progress_bar
 
 # MD5 of the four uncompressed IDX files in which MNIST was published, so of each array
@@ -58,7 +58,7 @@ MAX_BYTES, MAX_MEMBERS = 64_000_000, 100
 Arrays = Mapping[str, np.ndarray]
 
 
-class DataError(Exception):
+class DataError(ReadableError):
     """The data set cannot be had, or is not what it should be."""
 
 
@@ -81,7 +81,7 @@ class Digits:
 
     Raises
     ------
-    ValueError
+    InputError
         If images or labels have another form, differ in number, or lack a digit.
     """
 

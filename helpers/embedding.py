@@ -10,7 +10,7 @@ from scipy.stats import permutation_test, rankdata
 from sklearn.manifold import SpectralEmbedding
 from sklearn.neighbors import kneighbors_graph
 
-from helpers.checks import check_counts, check_every_digit, check_images, check_labels
+from helpers.checks import InputError, check_counts, check_every_digit, check_images, check_labels
 from helpers.data import normalise
 
 # The eigenvectors of larger graphs come from algebraic multigrid. Arpack, which is exact,
@@ -36,7 +36,7 @@ def neighbour_graph(images: np.ndarray, n_neighbors: int = 5) -> csr_matrix:
     """
     check_images(images=images)
     if not 1 <= n_neighbors <= len(images):
-        raise ValueError(f"n_neighbors: expected 1 to {len(images):,}, the number of images; found {n_neighbors}.")
+        raise InputError(f"n_neighbors: expected 1 to {len(images):,}, the number of images; found {n_neighbors}.")
     pixels = normalise(images).reshape(len(images), -1)
     joined = kneighbors_graph(pixels, n_neighbors, include_self=True)
     return csr_matrix(0.5 * (joined + joined.T))

@@ -1,6 +1,7 @@
 """One's own handwriting: a picture of a digit, put in the form of MNIST's images."""
 
 import io
+import itertools
 import warnings
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import numpy as np
 from PIL import Image, ImageOps
 from scipy import ndimage
 
-from helpers.checks import read_at_most
+from helpers.checks import InputError, read_at_most
 
 MAX_BYTES, MAX_PIXELS = 100_000_000, 64_000_000  # of a file, and of the picture in it: phones take up to 50 million
 WORKING_SIZE = 1024  # pixels of a picture's longer side; larger pictures are reduced to it
@@ -25,7 +26,7 @@ SPECK, SPECK_SIZE = 0.03, 0.02
 MAX_PIECES, TALL = 8, 0.7
 
 
-class HandwritingError(ValueError):
+class HandwritingError(InputError):
     """No picture of a digit; the message says what was expected and found, and what to do."""
 
 
@@ -173,7 +174,7 @@ def _refuse_many(boxes: list[tuple[slice, slice]], name: str) -> None:
     """Raise an error if the pieces of ink in these boxes are more than a digit."""
     height = max(rows.stop for rows, _ in boxes) - min(rows.start for rows, _ in boxes)
     tall = sorted((columns.start, columns.stop) for rows, columns in boxes if rows.stop - rows.start >= TALL * height)
-    beside = sum(left[1] <= right[0] for left, right in zip(tall, tall[1:], strict=False))
+    beside = sum(left[1] <= right[0] for left, right in itertools.pairwise(tall))
     if beside or len(boxes) > MAX_PIECES:
         found = f"{beside + 1} side by side" if beside else f"ink in {len(boxes)} pieces"
         raise HandwritingError(f"{name}: expected a single digit, found {found}. Crop the picture to one digit.")

@@ -1,8 +1,10 @@
 """The networks, and what each is trained with."""
 
+import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import keras
 import numpy as np
@@ -10,11 +12,12 @@ import pandas as pd
 import tensorflow as tf
 from keras import layers
 
-from helpers.checks import check_images
+from helpers.checks import InputError, check_images, first_line
 from helpers.data import normalise
 
 OPTIMIZER, LEARNING_RATE = "adam", 0.001  # the article leaves the rate at Keras's default, which this is
 LOSS = "categorical_crossentropy"
+Pixels = Literal["normalised", "raw"]
 STEPS_PER_CALL = 134  # training steps between two returns to Python: a seventh of an epoch in batches of 64
 
 
@@ -52,25 +55,55 @@ class Candidate:
     Attributes
     ----------
     name
-        What it is called, in tables and in the cache.
+        What it is called, in tables and in the cache: letters, digits, - and _.
     make_layers
         Makes its layers anew, from the first after the input to the softmax.
     input_shape
         Shape of one image as the first layer takes it.
     pixels
         Whether it is given pixels from 0 to 1 or as they are, from 0 to 255.
+
+    Raises
+    ------
+    InputError
+        If one of these is anything else.
     """
 
     name: str
     make_layers: Callable[[], list[keras.Layer]]
     input_shape: tuple[int, ...] = (28, 28, 1)
-    pixels: Literal["normalised", "raw"] = "normalised"
+    pixels: Pixels = "normalised"
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[A-Za-z0-9][\w-]*", str(self.name), re.ASCII) or self.name == "local":  # a folder has that name
+            raise InputError(f"A candidate's name: expected letters, digits, - and _, and not 'local'; found {self.name!r}.")
+        if not callable(self.make_layers):
+            raise InputError(f"{self.name}: expected a function that makes the layers, such as lambda: [...]; found {self.make_layers!r}.")
+        if math.prod(self.input_shape) != 28 * 28:
+            raise InputError(f"{self.name}: expected an input_shape for the 784 pixels of an image; found {self.input_shape}.")
+        if self.pixels not in get_args(Pixels):
+            raise InputError(f"{self.name}: expected pixels to be one of {', '.join(get_args(Pixels))}; found {self.pixels!r}.")
 
     def build(self) -> keras.Sequential:
-        """A new, untrained network, ready for `fit`; its weights follow from Keras's random seed."""
-        network = keras.Sequential(
-            [keras.Input(self.input_shape), *self.make_layers()], name=self.name
-        )
+        """A new, untrained network, ready for `fit`; its weights follow from Keras's random seed.
+
+        Raises
+        ------
+        InputError
+            If Keras cannot make a network of the layers, or it does not answer with ten numbers.
+        """
+        try:
+            network = keras.Sequential([keras.Input(self.input_shape), *self.make_layers()], name=self.name)
+        except Exception as error:  # of whatever kind, from the layers or from what makes them
+            raise InputError(
+                f"{self.name}: Keras cannot make a network of these layers for images of shape {self.input_shape}: "
+                f"{first_line(error)} Correct its layers or its input_shape."
+            ) from error
+        if network.output_shape != (None, 10):
+            raise InputError(
+                f"{self.name}: expected layers that end in ten probabilities; found an output of shape {network.output_shape[1:]}. "
+                'Let layers.Dense(10, activation="softmax") be the last.'
+            )
         network.compile(
             optimizer=FusedAdam(LEARNING_RATE, name=OPTIMIZER),
             loss=LOSS,
@@ -115,6 +148,20 @@ DENSE = Candidate("dense", dense_layers, input_shape=(784,), pixels="normalised"
 CONV = Candidate("conv", conv_layers, input_shape=(28, 28, 1), pixels="raw")
 CONV_NORMALISED = Candidate("conv-normalised", conv_layers, input_shape=(28, 28, 1), pixels="normalised")
 CANDIDATES = (DENSE, CONV, CONV_NORMALISED)
+
+
+def by_name(*candidates: Candidate) -> dict[str, Candidate]:
+    """Candidates by their names.
+
+    Raises
+    ------
+    InputError
+        If two have the same name.
+    """
+    names = [candidate.name for candidate in candidates]
+    if twice := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
+        raise InputError(f"Candidates: expected a name of its own for each; found {' and '.join(twice)} more than once. Rename one.")
+    return dict(zip(names, candidates, strict=True))
 
 
 def architecture(network: keras.Sequential) -> list[dict[str, Any]]:

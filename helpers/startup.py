@@ -7,6 +7,9 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+from helpers.checks import ReadableError
 
 
 def start_tensorflow(threads: int = 0) -> None:
@@ -29,11 +32,31 @@ def start_tensorflow(threads: int = 0) -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with _silent_stderr():
         import tensorflow as tf
-    tf.get_logger().setLevel("WARNING")  # else each model that is stored is announced with its path
+    # It announces each model that is stored, with its path, and warns that each training is traced anew.
+    tf.get_logger().setLevel("ERROR")
     tf.config.experimental.enable_op_determinism()
     if threads:
         tf.config.threading.set_intra_op_parallelism_threads(threads)
         tf.config.threading.set_inter_op_parallelism_threads(threads)
+
+
+def start_notebook() -> None:
+    """Set the process of a notebook up: start TensorFlow, and let errors that say all in their message show just that.
+
+    An error of any other kind, which the project did not foresee, keeps its traceback.
+    """
+    start_tensorflow()
+    from IPython import get_ipython
+
+    if shell := get_ipython():  # there is none where a test runs the cell by itself
+        shell.set_custom_exc((ReadableError, KeyboardInterrupt), _show_message_alone)
+
+
+def _show_message_alone(shell: Any, kind: type[BaseException], error: BaseException, traceback: Any, tb_offset: Any = None) -> list[str]:
+    """Show an error as a line; for `set_custom_exc` of IPython, which leaves the showing to the function."""
+    lines = [f"{kind.__name__}: {error}" if str(error) else kind.__name__]
+    shell._showtraceback(kind, error, lines)
+    return lines
 
 
 def processor() -> str:

@@ -36,6 +36,7 @@ from joblib import Parallel, delayed, parallel_config
 from scipy.stats import bootstrap
 from sklearn.metrics import confusion_matrix
 
+from helpers.checks import ReadableError
 from helpers.data import Digits, load_mnist
 from helpers.progress import progress_bar
 
@@ -48,7 +49,7 @@ KEYS = {
 Run = dict[str, Any]
 
 
-class StudyError(Exception):
+class StudyError(ReadableError):
     """A study cannot be read or continued; the message says why."""
 
 

@@ -13,7 +13,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from helpers import cache
-from helpers.checks import check_counts, check_images, check_labels
+from helpers.checks import InputError, ReadableError, check_counts, check_images, check_labels, first_line
 from helpers.data import Digits
 from helpers.models import LEARNING_RATE, LOSS, OPTIMIZER, Candidate, architecture
 from helpers.progress import progress_bar
@@ -25,8 +25,8 @@ BATCHES_AT_ONCE = 10  # converted in one go; more would only take more memory
 LEARNED, STEPS_TO_LEARN = 0.2, 100
 
 
-class TrainingError(Exception):
-    """A network does not learn; the message says what was seen."""
+class TrainingError(ReadableError):
+    """A network cannot be trained or does not learn; the message says what was seen."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Settings:
 
     Raises
     ------
-    ValueError
+    InputError
         If any of them is no whole number, or out of range.
     """
 
@@ -47,7 +47,7 @@ class Settings:
         for name, least in (("seed", 0), ("epochs", 1), ("batch_size", 1)):
             value = getattr(self, name)
             if type(value) is not int or not least <= value < 2**32:
-                raise ValueError(f"{name}: expected a whole number from {least} to {2**32 - 1}, found {value!r}")
+                raise InputError(f"{name}: expected a whole number from {least} to {2**32 - 1}; found {value!r}.")
 
     @property
     def notice(self) -> str:
@@ -173,21 +173,27 @@ def train(
     Raises
     ------
     TrainingError
-        As soon as the loss is not finite, or if after an epoch, and a hundred steps at least, fewer
-        than a fifth of both the training and the test images are read correctly.
+        If Keras or TensorFlow cannot train the network; as soon as the loss is not finite; or if after
+        an epoch, and a hundred steps at least, fewer than a fifth of both the training and the test images
+        are read correctly.
     """
     keras.utils.set_random_seed(settings.seed)
     network = candidate.build()
     steps = settings.epochs * math.ceil(len(digits.train_labels) / settings.batch_size)
-    with progress_bar(steps, f"training {candidate.name}", unit="step") as bar:
-        fitted = network.fit(
-            batches(candidate, digits.train_images, digits.train_labels, settings.batch_size, settings.seed),
-            validation_data=batches(candidate, digits.test_images, digits.test_labels, batch_size=500),
-            epochs=settings.epochs,
-            shuffle=False,  # `batches` has done it
-            verbose=0,
-            callbacks=[_ShowProgress(bar, steps // settings.epochs), _StopIfItDoesNotLearn(candidate.name, steps // settings.epochs)],
-        )
+    try:
+        with progress_bar(steps, f"training {candidate.name}", unit="step") as bar:
+            fitted = network.fit(
+                batches(candidate, digits.train_images, digits.train_labels, settings.batch_size, settings.seed),
+                validation_data=batches(candidate, digits.test_images, digits.test_labels, batch_size=500),
+                epochs=settings.epochs,
+                shuffle=False,  # `batches` has done it
+                verbose=0,
+                callbacks=[_ShowProgress(bar, steps // settings.epochs), _StopIfItDoesNotLearn(candidate.name, steps // settings.epochs)],
+            )
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"training {candidate.name} was stopped, and nothing was stored. Run the cell again to train it.") from None
+    except (tf.errors.OpError, ValueError, TypeError) as error:  # from deep inside of Keras, where no reader looks
+        raise TrainingError(f"{candidate.name} cannot be trained: {first_line(error)} Nothing was stored. {_ADVICE}") from error
     return network, {key: [float(value) for value in fitted.history[key]] for key in sorted(fitted.history)}
 
 
@@ -212,7 +218,7 @@ def batches(
 
     Raises
     ------
-    ValueError
+    InputError
         If images or labels have another form, or differ in number.
     """
     check_images(images=images)

@@ -10,6 +10,7 @@ Each prints, as a line of JSON, what was found how often.
 """
 
 import hashlib
+import itertools
 import json
 import os
 import shutil
@@ -18,8 +19,8 @@ import sys
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator
-from dataclasses import asdict, replace
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -65,12 +66,18 @@ class Trace:
         return self
 
 
-def killed_at_each_line(act: Callable[[], Any], prepare: Callable[[], Any]) -> Iterator[int]:
-    """Do something until it comes to its end, killed one line later each time; the line's number, each time."""
-    line = 1
-    while prepare() or not ended(fork(lambda: (Trace({cache.__file__, shutil.__file__}, line), act()))):
-        yield line
-        line += 1
+def comes_to_its_end(act: Callable[[], Any], fatal: int) -> bool:
+    """Do something with a cache in a process that is killed at this line, if it gets there."""
+    return ended(fork(lambda: (Trace({cache.__file__, shutil.__file__}, fatal), act())))
+
+
+def killed_at_each_line(act: Callable[[], Any], prepare: Callable[[], Any]) -> Iterator[None]:
+    """Do something again and again, killed one line later each time, until it comes to its end."""
+    for line in itertools.count(1):
+        prepare()
+        if comes_to_its_end(act, line):
+            return
+        yield
 
 
 # --- entries whose model says which history it belongs to
@@ -117,21 +124,19 @@ def stored(root: Path) -> Iterator[str]:
 def cleared(root: Path) -> Iterator[str]:
     folder = root / "cache" / "small"
 
-    def prepare() -> None:
+    def prepare(first: int) -> bool:
         start_with(folder, OLD)
-        ended(fork(lambda: (Trace({cache.__file__, shutil.__file__}, first), put(folder, NEW))))
+        return comes_to_its_end(lambda: put(folder, NEW), first)
 
     def clear() -> None:
         with cache.locked(folder.parent):
             pass
 
-    for first in range(30, 1000, 30):
-        prepare()
-        if (folder.parent / ".small.writing").exists():
-            for _ in killed_at_each_line(clear, prepare):
-                yield found(folder)
-        elif found(folder) == "new":
+    for first in itertools.count(30, 30):
+        if prepare(first):
             return
+        for _ in killed_at_each_line(clear, lambda first=first: prepare(first)):
+            yield found(folder)
 
 
 # --- networks

@@ -211,7 +211,7 @@ def test_interrupted_training_leaves_nothing_and_is_done_again(sample):
 
 
 def test_changed_parameter_is_the_reason_for_training_anew(sample):
-    page, project = sample
+    page, _project = sample
     start_again(page)
     page.locator(".cm-line").get_by_text("epochs = 5", exact=True).click()
     page.keyboard.press("End")

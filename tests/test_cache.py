@@ -156,7 +156,10 @@ def replaced_by_a_pipe(path):
     os.mkfifo(path)
 
 
-@pytest.mark.parametrize("damage", [Path.unlink, emptied, truncated, lengthened, replaced_by_a_link, replaced_by_a_folder, replaced_by_a_pipe])
+DAMAGES = [Path.unlink, emptied, truncated, lengthened, replaced_by_a_link, replaced_by_a_folder]
+
+
+@pytest.mark.parametrize("damage", [*DAMAGES, *([replaced_by_a_pipe] if hasattr(os, "mkfifo") else [])])
 @pytest.mark.parametrize("name", FILES)
 def test_any_file(name, damage, entry):
     """Missing, emptied, ..., replaced: each time the file is named, and nothing waits for a pipe."""
@@ -204,12 +207,16 @@ def test_setting_aside_keeps_what_was_there(entry, tmp_path):
 # --- more processes than one
 
 
+NEEDS_FORK = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs processes that start as copies of another")
+
+
 def killing(scenario, tmp_path):
     result = subprocess.run([sys.executable, "-m", "tests.killing", scenario, tmp_path], cwd=ROOT, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     return json.loads(result.stdout)
 
 
+@NEEDS_FORK
 def test_killed_at_any_moment_of_storing(tmp_path):
     """At each line that is run: the next one finds the old entry or the new one, whole, or none if there was none; and stores."""
     count = killing("stored", tmp_path)
@@ -217,6 +224,7 @@ def test_killed_at_any_moment_of_storing(tmp_path):
     assert sum(count.values()) >= 200 and min(count.values()) >= 10
 
 
+@NEEDS_FORK
 @pytest.mark.slow
 def test_killed_at_any_moment_of_clearing_up(tmp_path):
     """Where one was killed in storing, and then the next one, too, the third finds the old entry or the new one."""

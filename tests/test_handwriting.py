@@ -171,7 +171,7 @@ def test_strokes_of_usual_width_are_left_alone():
 # --- files
 
 
-@pytest.mark.parametrize("name, mode", [("four.png", "1"), *product(["four.png", "four.jpg"], ["L", "RGB"]), ("four.jpg", "CMYK")])
+@pytest.mark.parametrize(("name", "mode"), [("four.png", "1"), *product(["four.png", "four.jpg"], ["L", "RGB"]), ("four.jpg", "CMYK")])
 def test_colour_and_grey_files(saved, name, mode):
     picture = read_picture(saved(Image.fromarray(PICTURE).convert(mode), name))
     assert picture.shape == PICTURE.shape and picture.dtype == np.uint8
@@ -264,7 +264,7 @@ def encoded(format):
 
 
 @pytest.mark.parametrize(
-    "content, what",
+    ("content", "what"),
     [
         (b"", "found something else"),
         (b"Ceci n'est pas un quatre.", "found something else"),
