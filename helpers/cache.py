@@ -272,7 +272,7 @@ def _check_opcodes(content: bytes) -> None:
     for opcode, argument, _ in pickletools.genops(content):
         if opcode.name not in _MAKE_CONTAINER | _MAKE_FLOAT | _REMEMBER | _OTHERS:
             raise ValueError(f"opcode {opcode.name}")
-        if opcode.name in _REMEMBER and not 0 <= argument < len(content):
+        if opcode.name in _REMEMBER and argument is not None and not 0 <= argument < len(content):
             raise ValueError(f"opcode {opcode.name} with place {argument}")
         counts[opcode.name] += 1
     if sum(counts[name] for name in _MAKE_CONTAINER) > 1 + sum(counts[name] for name in _MAKE_FLOAT):

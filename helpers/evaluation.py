@@ -112,8 +112,8 @@ def paired_tests(correct: Mapping[str, np.ndarray]) -> pd.DataFrame:
     -------
     DataFrame
         A row a pair of models: how many images `only first` and `only second` reads
-        correctly, the `difference` of their accuracies in points, its 95 % interval from `low`
-        to `high`, and the two-sided `p` of the exact McNemar test (Q. McNemar, "Note on the
+        correctly, the `difference, points` of their accuracies, its 95 % interval from `low, points`
+        to `high, points`, and the two-sided `p` of the exact McNemar test (Q. McNemar, "Note on the
         sampling error of the difference between correlated proportions or percentages", 1947,
         as implemented by mlxtend). The interval, like the test, takes the number of
         images on which the two differ as given: it is SciPy's exact (Clopper-Pearson)
@@ -129,8 +129,8 @@ def paired_tests(correct: Mapping[str, np.ndarray]) -> pd.DataFrame:
         low, high = (2 * share.low - 1, 2 * share.high - 1) if share else (0.0, 0.0)
         rows[f"{first}, {second}"] = {
             "only first": only_first, "only second": only_second,
-            "difference": 100 * (only_first - only_second) / len(one),
-            "low": 100 * differ / len(one) * low, "high": 100 * differ / len(one) * high,
+            "difference, points": 100 * (only_first - only_second) / len(one),
+            "low, points": 100 * differ / len(one) * low, "high, points": 100 * differ / len(one) * high,
             "p": mcnemar(table, exact=True)[1],
         }  # fmt: skip
     table = pd.DataFrame.from_dict(rows, orient="index").rename_axis("first, second")
@@ -156,8 +156,8 @@ def winners_advantage(correct: np.ndarray, splits: int = 1000, seed: int = 12345
     Returns
     -------
     Series
-        Means over the splits, in percent: the winner's accuracy `where chosen`, on the
-        half that chose it, and `elsewhere`, on the other; and `advantage`, the difference.
+        Means over the splits: the winner's accuracy `where chosen, %`, on the half that chose it, and
+        `elsewhere, %`, on the other; and `advantage, points`, the difference.
     """
     images = correct.shape[1]
     halves = np.random.default_rng(seed).permuted(np.tile(np.arange(images) < images // 2, (splits, 1)), axis=1)
@@ -165,7 +165,7 @@ def winners_advantage(correct: np.ndarray, splits: int = 1000, seed: int = 12345
     here, there = read @ halves.T / (images // 2), read @ ~halves.T / (images - images // 2)
     winners, each = here.argmax(axis=0), np.arange(splits)
     chosen, elsewhere = (100 * float(half[winners, each].mean(dtype=float)) for half in (here, there))
-    return pd.Series({"where chosen": chosen, "elsewhere": elsewhere, "advantage": chosen - elsewhere})
+    return pd.Series({"where chosen, %": chosen, "elsewhere, %": elsewhere, "advantage, points": chosen - elsewhere})
 
 
 def label_accuracy(true_labels: np.ndarray, predicted_labels: np.ndarray) -> pd.DataFrame:

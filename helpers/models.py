@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -150,18 +150,31 @@ CONV_NORMALISED = Candidate("conv-normalised", conv_layers, input_shape=(28, 28,
 CANDIDATES = (DENSE, CONV, CONV_NORMALISED)
 
 
-def by_name(*candidates: Candidate) -> dict[str, Candidate]:
-    """Candidates by their names.
+def contenders(own: Sequence[Candidate] = ()) -> dict[str, Candidate]:
+    """The article's two networks, and one's own beside them, by their names.
+
+    Parameters
+    ----------
+    own
+        Any number of candidates, with names of their own.
 
     Raises
     ------
     InputError
-        If two have the same name.
+        If they are anything else, or a name is taken.
     """
-    names = [candidate.name for candidate in candidates]
-    if twice := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
-        raise InputError(f"Candidates: expected a name of its own for each; found {' and '.join(twice)} more than once. Rename one.")
-    return dict(zip(names, candidates, strict=True))
+    if not isinstance(own, (list, tuple)) or not all(isinstance(candidate, Candidate) for candidate in own):
+        raise InputError(f"own: expected a list of candidates, such as [models.Candidate(...)]; found {own!r}.")
+    names = [candidate.name for candidate in (*CANDIDATES, *own)]
+    if taken := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
+        raise InputError(f"own: expected a new name for each candidate; found {' and '.join(taken)} once more. Rename one.")
+    return {candidate.name: candidate for candidate in (DENSE, CONV, *own)}
+
+
+def notice(own: Sequence[Candidate]) -> str:
+    """What a reader must know first about a run with networks of one's own; empty without any."""
+    names = ", ".join(candidate.name for candidate in own)
+    return names and f"Networks of one's own take part in this run: {names}. The text between the cells knows nothing of them."
 
 
 def architecture(network: keras.Sequential) -> list[dict[str, Any]]:

@@ -89,18 +89,23 @@ def history_curves(histories: Mapping[str, Mapping[str, Sequence[float]]], title
     title
         What the figure shows.
     """
-    figure = Figure(figsize=(0.5 * WIDTH * max(len(histories), 1.25), 3.4))
+    rows, columns = -(-len(histories) // 2), min(len(histories), 2)
+    figure = Figure(figsize=(0.5 * WIDTH * max(columns, 1.25), 3.1 * rows + 0.3))
     figure.suptitle(title)
-    panels = figure.subplots(1, len(histories), sharey=True, squeeze=False)[0]
+    grid = figure.subplots(rows, columns, sharey=True, squeeze=False)
+    panels = grid.ravel()
+    for axis in panels[len(histories) :]:
+        axis.set_axis_off()
     for axis, (name, history) in zip(panels, histories.items(), strict=True):
         epochs = np.arange(1, len(history["accuracy"]) + 1)
         axis.plot(epochs, history["accuracy"], marker="o", label="training")
         axis.plot(epochs, history["val_accuracy"], marker="s", label="validation")
         axis.set(title=name, xlabel="epoch")
-        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axis.yaxis.set_major_formatter(PercentFormatter(xmax=1, decimals=0))
         axis.grid(alpha=0.3)
-    panels[0].set_ylabel("accuracy")
+    for axis in grid[:, 0]:
+        axis.set_ylabel("accuracy")
     panels[0].legend(loc="lower right")
     return figure
 

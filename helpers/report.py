@@ -30,7 +30,7 @@ class Headline:
         return "".join(f"<p>{sentence}</p>" for sentence in self.sentences) + table
 
 
-PENDING = Headline(("The last cell fills this in.",))
+PENDING = Headline(("Nothing found yet: the last cell fills this in. Run all cells, in JupyterLab by Run > Run All Cells.",))
 NO_STUDY = Headline((
     "Left out: a run on the sample of MNIST, or with other epochs, batches or layers than the study's, does not compare "
     "with it.",
@@ -52,20 +52,21 @@ def headline(
     notices
         What a reader must know about the run first.
     accuracies
-        As `evaluation.final_accuracies` returns it, of the article's networks.
+        As `evaluation.final_accuracies` returns it, of the article's networks, and of one's own.
     normalised
-        The same, of all networks.
+        The same of the article's networks alone, and of the convolutional one on normalised pixels.
     correct
         Whether the better of the article's networks reads each test image correctly, bool, shape (n,).
     scores
         As `article.scorecard` returns it, or empty.
     """
     sums, all_sums = (table["sum %"].sort_values(ascending=False) for table in (accuracies, normalised))
+    contenders = "better of its two networks" if len(sums) == 2 else f"best of these {len(sums)} networks"
     read, images = int(correct.sum()), len(correct)
     low, high = wilson_interval(read, images)
     sentences = [
-        f"By the article's rule, the larger sum of final training and validation accuracy, the better of its two "
-        f"networks is {sums.index[0]}, {sums.iloc[0]:.2f} against {sums.iloc[1]:.2f}; it reads {read:,} of {images:,} "
+        f"By the article's rule, the larger sum of final training and validation accuracy, the {contenders} "
+        f"is {sums.index[0]}, {sums.iloc[0]:.2f} against {sums.iloc[1]:.2f}; it reads {read:,} of {images:,} "
         f"test images correctly, {100 * read / images:.2f} % (95 % interval {100 * low:.2f} to {100 * high:.2f} %).",
         f"The article's code gave the convolutional network pixels from 0 to 255 and the dense one pixels from 0 to 1. "
         f"With both on pixels from 0 to 1, the same rule picks {all_sums.index[0]}, with {all_sums.iloc[0]:.2f}.",

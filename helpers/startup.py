@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from helpers.checks import ReadableError
+from helpers.report import number
 
 
 def start_tensorflow(threads: int = 0) -> None:
@@ -41,12 +42,16 @@ def start_tensorflow(threads: int = 0) -> None:
 
 
 def start_notebook() -> None:
-    """Set the process of a notebook up: start TensorFlow, and let errors that say all in their message show just that.
+    """Set the process of a notebook up: start TensorFlow, and choose how tables and errors are shown.
 
-    An error of any other kind, which the project did not foresee, keeps its traceback.
+    An error that says all in its message shows just that. One of another kind, which nobody
+    foresaw, keeps its traceback.
     """
     start_tensorflow()
+    import pandas as pd
     from IPython import get_ipython
+
+    pd.set_option("display.float_format", number, "display.max_colwidth", None, "display.width", 200)
 
     if shell := get_ipython():  # there is none where a test runs the cell by itself
         shell.set_custom_exc((ReadableError, KeyboardInterrupt), _show_message_alone)

@@ -170,12 +170,28 @@ def train_here(name: str, seed: int, epochs: int, made_from: str) -> Run:
     network, history = training.train(candidate, digits, settings)
     seconds = time.perf_counter() - start
     predicted = network.predict(candidate.inputs(digits.test_images), batch_size=500, verbose=0).argmax(axis=1)
-    misread = np.flatnonzero(predicted != digits.test_labels)
+    return outcome(name, seed, history, digits.test_labels, predicted) | {
+        "seconds": round(seconds, 2), "made_from": found, "data": digits.digest, "made_with": training.made_with(),
+    }  # fmt: skip
+
+
+def outcome(name: str, seed: int, history: Mapping[str, list[float]], true_labels: np.ndarray, predicted_labels: np.ndarray) -> Run:
+    """What a training gives, as far as it is compared with others: the first entries of a run.
+
+    Parameters
+    ----------
+    name, seed
+        What was trained, and what all chance in it followed from.
+    history
+        Accuracies and losses, a float an epoch.
+    true_labels, predicted_labels
+        Of the test images, digits 0 to 9, shape (n,).
+    """
+    misread = np.flatnonzero(predicted_labels != true_labels)
     return {
-        "candidate": name, "seed": seed, "history": history,
-        "confusion": confusion_matrix(digits.test_labels, predicted, labels=range(10)).tolist(),
-        "misread": misread.tolist(), "taken_for": predicted[misread].tolist(), "seconds": round(seconds, 2),
-        "made_from": found, "data": digits.digest, "made_with": training.made_with(),
+        "candidate": name, "seed": seed, "history": dict(history),
+        "confusion": confusion_matrix(true_labels, predicted_labels, labels=range(10)).tolist(),
+        "misread": misread.tolist(), "taken_for": predicted_labels[misread].tolist(),
     }  # fmt: skip
 
 
@@ -264,13 +280,14 @@ def wins(finals: pd.DataFrame, seed: int = 12345) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        A row a pair of candidates: `by validation %` and `by sum %`, each with `low %` and
+        A row a pair of candidates with two runs each, at least: `by validation %` and `by sum %`, each with `low %` and
         `high %`, the bounds of a 95 % interval from SciPy's percentile bootstrap over the trainings.
         A tie counts half, so the share is the Mann-Whitney statistic over the number of pairs. An
         interval of no width says only that no training at hand contradicts the others.
     """
     rows: dict[str, dict[str, float]] = {}
-    for first, second in itertools.combinations(finals.index.unique("candidate"), 2):
+    counts = finals.groupby("candidate", sort=False).size()
+    for first, second in itertools.combinations(counts.index[counts > 1], 2):
         row = rows[f"{first} beats {second}"] = {}
         for by in ("validation", "sum"):
             samples = finals.loc[first, f"{by} %"], finals.loc[second, f"{by} %"]

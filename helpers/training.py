@@ -395,4 +395,5 @@ def _nearest_changes(folders: list[Path], made_from: dict[str, Any]) -> str:
             changed.append(cache.changes(folder, made_from))
         except cache.CacheError:
             continue  # whoever asks for that one will hear of its damage
-    return ", ".join(min(changed, key=len)) if changed else "no cached model"
+    fewest: list[str] = min(changed, key=len, default=["no cached model"])
+    return ", ".join(fewest)

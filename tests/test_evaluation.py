@@ -68,7 +68,7 @@ def test_mcnemar_of_a_known_case(oracle):
     assert table.index.tolist() == ["one, other"]
     assert table.loc["one, other", ["only first", "only second"]].tolist() == [121, 59]
     assert table.loc["one, other", "p"] == pytest.approx(4.4344e-06, abs=5e-11)
-    assert table.loc["one, other", "difference"] == pytest.approx(100 * (121 - 59) / 314)
+    assert table.loc["one, other", "difference, points"] == pytest.approx(100 * (121 - 59) / 314)
     chi_squared, _ = mcnemar(mcnemar_table(np.ones(314, int), *(model.astype(int) for model in oracle.values())))
     assert chi_squared == pytest.approx(20.6722, abs=5e-5)
 
@@ -77,19 +77,19 @@ def test_interval_of_a_difference_is_about_that_of_a_bootstrap(oracle):
     row = evaluation.paired_tests(oracle).iloc[0]
     difference = 100 * (oracle["one"].astype(float) - oracle["other"])
     interval = bootstrap((difference,), np.mean, rng=np.random.default_rng(0)).confidence_interval
-    assert [row["low"], row["high"]] == pytest.approx([interval.low, interval.high], abs=1)
+    assert [row["low, points"], row["high, points"]] == pytest.approx([interval.low, interval.high], abs=1)
 
 
 def test_interval_leaves_out_zero_when_p_is_small():
     for second in range(1, 30):
         both = {"one": np.repeat([True, False], [20, second]), "other": np.repeat([False, True], [20, second])}
         row = evaluation.paired_tests(both).iloc[0]
-        assert (row["low"] > 0 or row["high"] < 0) == (row["p"] < 0.05)
+        assert (row["low, points"] > 0 or row["high, points"] < 0) == (row["p"] < 0.05)
 
 
 def test_models_that_agree_do_not_differ():
     row = evaluation.paired_tests({"one": answers(9, 1), "other": answers(9, 1)}).iloc[0]
-    assert row[["only first", "only second", "difference", "low", "high", "p"]].tolist() == [0, 0, 0, 0, 0, 1]
+    assert row[["only first", "only second", "difference, points", "low, points", "high, points", "p"]].tolist() == [0, 0, 0, 0, 0, 1]
 
 
 def test_winner_of_equals_looks_better_where_it_was_chosen():
@@ -97,9 +97,9 @@ def test_winner_of_equals_looks_better_where_it_was_chosen():
     correct = np.random.default_rng(1).random((10, 20_000)) < 0.98
     result = evaluation.winners_advantage(correct)
     on_half_the_images = 100 * np.sqrt(0.98 * 0.02 / 10_000)
-    assert result["advantage"] == pytest.approx(1.54 * on_half_the_images, rel=0.35)
-    assert result["elsewhere"] == pytest.approx(98, abs=0.15)
-    assert result["advantage"] == pytest.approx(result["where chosen"] - result["elsewhere"])
+    assert result["advantage, points"] == pytest.approx(1.54 * on_half_the_images, rel=0.35)
+    assert result["elsewhere, %"] == pytest.approx(98, abs=0.15)
+    assert result["advantage, points"] == pytest.approx(result["where chosen, %"] - result["elsewhere, %"])
     assert result.equals(evaluation.winners_advantage(correct))
     assert not result.equals(evaluation.winners_advantage(correct, seed=1))
 
@@ -107,7 +107,7 @@ def test_winner_of_equals_looks_better_where_it_was_chosen():
 def test_winner_by_far_gains_nothing_by_being_chosen():
     correct = np.random.default_rng(1).random((2, 20_000)) < [[0.99], [0.9]]
     result = evaluation.winners_advantage(correct)
-    assert abs(result["advantage"]) < 0.02 and result["where chosen"] == pytest.approx(99, abs=0.2)
+    assert abs(result["advantage, points"]) < 0.02 and result["where chosen, %"] == pytest.approx(99, abs=0.2)
 
 
 PROBABILITIES = np.full((5, 10), 0.0)

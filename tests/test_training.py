@@ -83,7 +83,7 @@ def test_it_learns(few):
 
 @pytest.mark.parametrize("candidate", [FLAT, CONV], ids=lambda candidate: candidate.name)
 def test_batches_hold_every_image_once_in_the_networks_form(few, candidate):
-    inputs, labels = map(np.concatenate, zip(*training.batches(candidate, few.test_images, few.test_labels, 30)))
+    inputs, labels = map(np.concatenate, zip(*training.batches(candidate, few.test_images, few.test_labels, 30), strict=True))
     assert np.array_equal(inputs, candidate.inputs(few.test_images))
     assert np.array_equal(labels, one_hot(few.test_labels))
 
