@@ -75,7 +75,8 @@ class Candidate:
     pixels: Pixels = "normalised"
 
     def __post_init__(self) -> None:
-        if not re.fullmatch(r"[A-Za-z0-9][\w-]*", str(self.name), re.ASCII) or self.name == "local":  # a folder has that name
+        is_name = isinstance(self.name, str) and re.fullmatch(r"[A-Za-z0-9][\w-]*", self.name, re.ASCII)
+        if not is_name or self.name == "local":  # a folder has that name
             raise InputError(f"A candidate's name: expected letters, digits, - and _, and not 'local'; found {self.name!r}.")
         if not callable(self.make_layers):
             raise InputError(f"{self.name}: expected a function that makes the layers, such as lambda: [...]; found {self.make_layers!r}.")

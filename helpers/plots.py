@@ -96,7 +96,7 @@ def history_curves(histories: Mapping[str, Mapping[str, Sequence[float]]], title
     panels = grid.ravel()
     for axis in panels[len(histories) :]:
         axis.set_axis_off()
-    for axis, (name, history) in zip(panels, histories.items(), strict=True):
+    for axis, (name, history) in zip(panels[: len(histories)], histories.items(), strict=True):
         epochs = np.arange(1, len(history["accuracy"]) + 1)
         axis.plot(epochs, history["accuracy"], marker="o", label="training")
         axis.plot(epochs, history["val_accuracy"], marker="s", label="validation")
@@ -310,15 +310,14 @@ def handwriting(picture: np.ndarray, image: np.ndarray, probabilities: np.ndarra
     left, middle, right = figure.subplots(1, 3, width_ratios=[1.25, 1, 1.1])
     left.imshow(picture, cmap="gray", vmin=0, vmax=255)
     middle.imshow(image, cmap="gray_r", vmin=0, vmax=255)
-    for axis, name in ((left, "the picture, in shades of grey"), (middle, "as the network is given it")):
+    for axis, name in ((left, "the picture"), (middle, "what the network gets")):
         axis.set(title=name, xticks=[], yticks=[])
         axis.spines[:].set(visible=True, color="lightgray")
     bars = right.barh(range(10), probabilities, color=PETROFF[0], alpha=0.3)
     largest = probabilities.argmax()
     bars[largest].set_alpha(1)
     end = min(probabilities[largest], 1)  # a softmax may exceed 1 by a little, and matplotlib hides labels beyond the axis
-    label = right.annotate(f"{end:.2f}", (end, largest), (4, 0), textcoords="offset points")
-    label.set(va="center", fontweight="bold")
+    right.annotate(f"{end:.2f}", (end, largest), (4, 0), textcoords="offset points", va="center", fontsize=10)
     right.set(title="what it says", xlabel="probability", ylabel="digit", xlim=(0, 1), yticks=range(10))
     right.invert_yaxis()
     right.grid(axis="x", alpha=0.3)

@@ -1,11 +1,15 @@
 """Trainings on the complete data set, from scratch. They take minutes: `make test-full`."""
 
 import json
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import nbformat
 import pytest
+from nbclient import NotebookClient
 
 from helpers.startup import start_tensorflow
 
@@ -66,3 +70,32 @@ def test_other_parameters_on_the_sample(tmp_path, monkeypatch):
     tables = [json.dumps(cell["outputs"]) for cell in cells if cell["cell_type"] == "code"]
     assert not any(", article" in table for table in tables)
 
+
+
+def test_a_network_of_ones_own(mnist, tmp_path):
+    """README's five lines, put in the place of the notebook's two, in a copy of the project: it is trained and stands in all tables."""
+    copy = tmp_path / "copy"
+    shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".*", "build", "local", "__pycache__"))
+    (lines,) = re.findall(r"^```python\n(.*?)^```$", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    assert len(lines.splitlines()) == 5
+    book = nbformat.read(copy / "mnist_digits.ipynb", as_version=4)
+    (cell,) = [cell for cell in book.cells if cell.source == "own = []\ncontenders = models.contenders(own)"]
+    cell.source = lines
+    NotebookClient(book, kernel_name="python3", timeout=None, resources={"metadata": {"path": str(copy)}}).execute()
+
+    outputs = [output for cell in book.cells if cell.cell_type == "code" for output in cell.outputs]
+    assert not [output for output in outputs if output.output_type == "error"]
+    shown = "\n".join(output.get("text") or output.data.get("text/html") or output.data["text/plain"] for output in outputs)
+    assert "wide: trained here (no cached model)" in shown and "Networks of one's own take part in this run: wide." in shown
+    results = json.loads((copy / "build" / "results.json").read_text())
+    for table in ("accuracies", "all_accuracies", "error_rates", "calibration", "spread", "answers"):
+        assert "wide" in results[table], table
+    assert {"dense, wide", "conv, wide", "wide, conv-normalised"} <= results["paired_tests"].keys()
+    assert "all wide" in results["foreseen"] and "all wide" in results["named_pairs"] and "luckiest wide" in results["lucky"]
+    assert results["spread"]["wide"]["runs"] == 1 and "wide" in results["losses"]["5"]
+    figures = [output.data["text/plain"] for output in outputs if "image/png" in output.get("data", {})]
+    assert len(figures) == 13 and "with 4 Axes" in figures[2]  # three panels and an empty one
+    assert results["accuracies"]["wide"]["sum %"] > results["accuracies"]["conv"]["sum %"]
+    best = max(results["accuracies"], key=lambda network: results["accuracies"][network]["sum %"])
+    assert f"the best of these 3 networks is {best}," in shown and f"{best}: " in shown
+    assert [path.name.split("-")[0] for path in (copy / "models" / "local").iterdir()] == ["wide"]

@@ -8,6 +8,7 @@ import keras  # noqa: E402  TensorFlow must be started first
 import tensorflow as tf  # noqa: E402
 
 from helpers import models  # noqa: E402
+from helpers.checks import InputError  # noqa: E402
 
 pytestmark = pytest.mark.tensorflow
 
@@ -72,3 +73,45 @@ def test_fused_adam_is_keras_adam():
         ends.append(weights.numpy())
     assert not np.allclose(ends[0], start)
     np.testing.assert_allclose(ends[1], ends[0], rtol=1e-5, atol=1e-6)
+
+
+# --- candidates of one's own
+
+
+def wrong(*arguments, **more):
+    with pytest.raises(InputError) as error:
+        models.Candidate(*arguments, **more).build()
+    return str(error.value)
+
+
+def test_candidate_that_cannot_be_is_named():
+    assert wrong("a/b", models.dense_layers) == "A candidate's name: expected letters, digits, - and _, and not 'local'; found 'a/b'."
+    for name in ("", "..", "local", ".hidden", "-x", "é", None, 3):
+        assert wrong(name, models.dense_layers).startswith("A candidate's name: expected")
+    assert wrong("x", [1]) == "x: expected a function that makes the layers, such as lambda: [...]; found [1]."
+    assert wrong("x", models.dense_layers, (28,)) == "x: expected an input_shape for the 784 pixels of an image; found (28,)."
+    assert wrong("x", models.dense_layers, pixels="normalized") == "x: expected pixels to be one of normalised, raw; found 'normalized'."
+
+
+def test_layers_that_do_not_fit_are_one_sentence():
+    message = wrong("x", models.conv_layers, (784,))
+    assert message.startswith("x: Keras cannot make a network of these layers for images of shape (784,): ")
+    assert message.endswith(" Correct its layers or its input_shape.") and "\n" not in message
+    assert "division by zero" in wrong("x", lambda: [1 / 0])
+    assert wrong("x", lambda: [keras.layers.Dense(9)], (784,)) == (
+        "x: expected layers that end in ten probabilities; found an output of shape (9,). "
+        'Let layers.Dense(10, activation="softmax") be the last.'
+    )
+
+
+def test_contenders():
+    own = [models.Candidate("wide", models.dense_layers, (784,)), models.Candidate("deep", models.dense_layers, (784,))]
+    assert list(models.contenders()) == ["dense", "conv"]
+    assert models.contenders(own) == {"dense": models.DENSE, "conv": models.CONV, "wide": own[0], "deep": own[1]}
+    assert models.notice([]) == "" and "take part in this run: wide, deep." in models.notice(own)
+    for name in ("dense", "conv-normalised", "wide"):
+        with pytest.raises(InputError, match=f"found {name} once more. Rename one."):
+            models.contenders([*own, models.Candidate(name, models.dense_layers)])
+    for no_list in (own[0], ["wide"], None):
+        with pytest.raises(InputError, match=r"own: expected a list of candidates, such as \[models.Candidate\(...\)\]; found"):
+            models.contenders(no_list)

@@ -90,8 +90,8 @@ def test_prose_between_code():
 
 def test_outline():
     headings = re.findall(r"^(#+) (.*)$", "\n".join(MARKDOWN), re.MULTILINE)
-    assert [level for level, _ in headings] == ["#"] + ["##"] * 15
-    assert [int(title.split(".")[0]) for _, title in headings[1:]] == list(range(1, 16))
+    assert [level for level, _ in headings] == ["#"] + ["##"] * 16
+    assert [int(title.split(".")[0]) for _, title in headings[1:]] == list(range(1, 17))
 
 
 def test_parameters_cell():
@@ -169,8 +169,20 @@ def test_predictions_calibration_accuracy_confusion_and_embedding():
     assert section(14).count("FIGURE") == 1 and "rank correlation" in section(14)
 
 
+def test_a_digit_of_ones_own():
+    rows = re.findall(r"^ +(\S+) *\n +(\d) *\n +([\d.]+) *$", section(15), re.MULTILINE)
+    assert section(15).count("FIGURE") == 1 and rows == [(name, "7", "1.00") for name in ("dense", "conv", "conv-normalised")]
+
+
+def test_folded_cells_say_that_they_may_be_skipped():
+    """JupyterLab folds them; GitHub does not."""
+    folded = [cell for cell in CODE if cell["metadata"].get("jupyter", {}).get("source_hidden")]
+    assert folded == [cell for cell in CODE if re.match(r"# May be skipped: .{20,}\n", source(cell))]
+    assert 0 < len(folded) < 6
+
+
 def test_scorecard_and_its_short_form_on_the_first_screen():
-    scores = section(15)
+    scores = section(16)
     claims = re.findall(r"(holds in part|holds|does not hold)", scores)
     assert len(claims) == 7
     first = text(CODE[0]["outputs"][0])
@@ -189,7 +201,7 @@ def test_ten_accuracies_with_their_intervals():
 def test_figures_are_opaque():
     """PNG on white: the alpha channel is absent or full."""
     figures = [output["data"]["image/png"] for cell in CODE for output in cell["outputs"] if is_figure(output)]
-    assert len(figures) == 12
+    assert len(figures) == 13
     for figure in figures:
         picture = imread(io.BytesIO(base64.b64decode(figure)))
         assert picture.shape[2] == 3 or picture[..., 3].min() == 1

@@ -60,6 +60,7 @@ def bars(count: int) -> np.ndarray:
 
 
 RNG = np.random.default_rng(0)
+ONE = np.eye(10)[1]
 LABELS = np.arange(600) % 10
 PLACES = np.stack([2 * (LABELS // 5), LABELS % 5], axis=1)
 POINTS = PLACES + RNG.normal(scale=0.3, size=(600, 2))
@@ -197,6 +198,16 @@ CASES = {
         {
             "axes exchanged": {"links": article.CONFUSION + article.CONFUSION.T, "confusion": LINKS // 2},
             "without names": {"named": 0},
+            "recoloured": recoloured,
+        },
+    ),
+    "handwriting": Case(
+        plots.handwriting,
+        {"picture": 255 - np.kron(bars(1)[0], np.ones((4, 6), np.uint8)), "image": bars(1)[0], "probabilities": 0.04 + 0.6 * ONE},
+        {
+            "images exchanged": {"picture": 255 - bars(1)[0], "image": 255 - bars(1)[0]},
+            "transposed": {"image": bars(1)[0].T},
+            "another digit": {"probabilities": 0.04 + 0.6 * ONE[::-1]},
             "recoloured": recoloured,
         },
     ),

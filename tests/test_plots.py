@@ -51,6 +51,14 @@ def test_history_curves_share_their_axis():
     assert {"Curves", "one", "other", "epoch", "accuracy", "training", "validation"} <= set(texts(figure))
 
 
+def test_history_curves_of_three_networks_and_of_a_single_epoch():
+    three = drawn(plots.history_curves(dict.fromkeys(["one", "other", "third"], HISTORY), "Curves"))
+    assert [axis.axison for axis in three.axes] == [True, True, True, False]
+    assert three.get_size_inches()[0] <= plots.WIDTH and [axis.get_ylabel() for axis in three.axes[:3]] == ["accuracy", "", "accuracy"]
+    (axis,) = drawn(plots.history_curves({"one": {key: values[:1] for key, values in HISTORY.items()}}, "Curves")).axes
+    assert [tick for tick in axis.get_xticks() if tick % 1] == []
+
+
 @pytest.fixture
 def table():
     true, predicted = (np.repeat(axis.ravel(), article.CONFUSION.ravel()) for axis in np.indices((10, 10)))

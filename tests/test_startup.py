@@ -3,7 +3,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import nbformat
 import pytest
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
 
 from helpers import startup
 
@@ -45,6 +48,30 @@ def test_only_the_modules_about_networks_import_tensorflow():
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+@pytest.mark.tensorflow
+def test_errors_reach_a_notebook_in_a_sentence():
+    """Those that the project foresees, and an interruption; any other keeps its traceback. Each is an error to who runs the cells."""
+    cells = {
+        "from helpers.startup import start_notebook\nstart_notebook()": None,
+        "from helpers import models, training\ntraining.Settings(epochs=0)": "InputError: epochs: expected a whole number from 1 to 429",
+        "models.Candidate('flat', models.conv_layers, (784,)).build()": "InputError: flat: Keras cannot make a network of these layers",
+        "raise KeyboardInterrupt": "KeyboardInterrupt",
+        "1 / 0": "ZeroDivisionError",
+    }
+    book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code) for code in cells])
+    NotebookClient(book, kernel_name="python3", allow_errors=True, resources={"metadata": {"path": str(ROOT)}}).execute()
+    errors = [[output for output in cell.outputs if output.output_type == "error"] for cell in book.cells]
+    assert errors[0] == [] and all(len(found) == 1 for found in errors[1:])
+    for (error,), expected in zip(errors[1:-1], list(cells.values())[1:-1], strict=True):
+        (line,) = error.traceback
+        assert line.startswith(expected) and line == ": ".join(filter(None, (error.ename, error.evalue))) and len(line) < 400
+    ((unforeseen,),) = errors[-1:]
+    assert len("".join(unforeseen.traceback).splitlines()) >= 3
+    book.cells = book.cells[:2]
+    with pytest.raises(CellExecutionError, match="epochs: expected a whole number"):
+        NotebookClient(book, kernel_name="python3", resources={"metadata": {"path": str(ROOT)}}).execute()
 
 
 def test_processor_is_named():

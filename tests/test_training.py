@@ -18,6 +18,7 @@ start_tensorflow()
 from keras import layers  # noqa: E402  TensorFlow must be started first
 
 from helpers import cache, models, training  # noqa: E402
+from helpers.checks import InputError  # noqa: E402
 from helpers.data import one_hot  # noqa: E402
 from helpers.training import Settings, train_or_load  # noqa: E402
 
@@ -402,6 +403,37 @@ def test_folder_read_only_with_a_damaged_cache(run, tmp_path, monkeypatch):
     assert "could not be stored in" in origin and the_entry(tmp_path).exists()
 
 
+# --- trainings that come to no end
+
+
+def test_interrupted_training(run, tmp_path, monkeypatch):
+    """Its message says what to do; nothing is left of it, and the next run trains."""
+
+    def interrupt(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training._ShowProgress, "on_epoch_end", interrupt)
+        with pytest.raises(KeyboardInterrupt, match="training flat was stopped, and nothing was stored. Run the cell again") as error:
+            run()
+    assert error.value.__suppress_context__ and not (tmp_path / "local").exists()
+    assert run().origin == "flat: trained here (no cached model)"
+
+
+def test_network_that_cannot_be_trained(run, tmp_path):
+    """What TensorFlow says of it in forty lines is one sentence."""
+
+    class Broken(layers.Layer):
+        def call(self, inputs):
+            return training.tf.debugging.assert_less(inputs, -1.0, message="pixels are not negative") or inputs
+
+        def compute_output_shape(self, shape):
+            return shape
+
+    message = never_stored(run, replace(FLAT, make_layers=lambda: [Broken(), *FLAT.make_layers()]), tmp_path)
+    assert message.startswith("flat cannot be trained: ") and "Nothing was stored. Look at the layers" in message and "\n" not in message
+
+
 # --- networks that do not learn
 
 
@@ -466,5 +498,5 @@ def test_settings_of_the_article_need_no_notice():
 @pytest.mark.parametrize("wrong", [{"seed": -1}, {"epochs": 0}, {"batch_size": 0}, {"epochs": 2.5}, {"seed": "1"}])
 def test_wrong_settings_are_named(wrong):
     ((name, value),) = wrong.items()
-    with pytest.raises(ValueError, match=f"{name}: expected a whole number from . to 4294967295, found {value!r}"):
+    with pytest.raises(InputError, match=f"{name}: expected a whole number from . to 4294967295; found {value!r}"):
         Settings(**wrong)
