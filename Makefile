@@ -28,7 +28,7 @@ run: $(ENVIRONMENT)  ## execute the notebook, write it and an HTML report to bui
 
 test: $(ENVIRONMENT)  ## run the unit tests, then re-execute the notebook and compare its outputs
 	@mode=$$($(BIN)/python -m helpers nbval) \
-		&& $(BIN)/pytest tests -m "not slow and not browser" \
+		&& $(BIN)/pytest tests -m "not slow and not browser" -n logical --dist loadfile \
 		&& $(BIN)/pytest $(NOTEBOOK) $$mode --nbval-current-env --nbval-cell-timeout=1200 \
 		&& $(BIN)/python -m helpers results
 
