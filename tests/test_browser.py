@@ -199,7 +199,11 @@ def test_interrupted_training_leaves_nothing_and_is_done_again(sample):
     choose(page, "Kernel", "Interrupt Kernel")
     page.wait_for_function(DONE)
     (interrupted,) = [cell for cell in page.evaluate(NOW)["cells"] if any("traceback" in output for output in cell["outputs"])]
-    assert "train_or_load(models.CONV," in interrupted["source"] and "step/s" not in text(interrupted)
+    assert "models.CONV" in interrupted["source"] and "step/s" not in text(interrupted)
+    (error,) = [output for output in interrupted["outputs"] if "traceback" in output]
+    assert error["traceback"] == [
+        "KeyboardInterrupt: training conv was stopped, and nothing was stored. Run the cell again to train it."
+    ]
     assert interrupted["outputs"][-1]["ename"] == "KeyboardInterrupt"
     shoot(page, "KeyboardInterrupt", "interrupted")
     assert stored_models(project) == before and not any("conv-" in name for name in before if name.startswith("local"))
