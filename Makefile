@@ -35,7 +35,7 @@ test: $(ENVIRONMENT)  ## run the unit tests, then re-execute the notebook and co
 test-quick: $(ENVIRONMENT)  ## run the unit tests that need no TensorFlow (seconds)
 	@$(BIN)/pytest tests -p no:nbval -m "not slow and not tensorflow and not browser"
 
-test-full: $(ENVIRONMENT)  ## train from scratch with three seeds, and check what comes out
+test-full: $(ENVIRONMENT)  ## train from scratch, kill trainings, and check what comes out (minutes)
 	@$(BIN)/pytest tests -m slow --durations=0
 
 browser-test: $(ENVIRONMENT)  ## use the notebook in JupyterLab, in Chromium, as its readers do (minutes)

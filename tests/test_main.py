@@ -137,7 +137,10 @@ def test_a_cell_that_may_fail_is_no_clean_run(project, tmp_path):
 def test_an_interrupted_run_changes_nothing(project, tmp_path):
     stored = project(*CLEAN, "os.kill(os.getppid(), 2)\nimport time\ntime.sleep(2)")
     before = stored()
-    program = f"from pathlib import Path; from helpers import __main__; __main__.refresh(Path({str(tmp_path)!r}))"
+    program = (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job would not be interrupted\n"
+        f"from pathlib import Path; from helpers import __main__; __main__.refresh(Path({str(tmp_path)!r}))"
+    )
     done = subprocess.run([sys.executable, "-c", program], cwd=commands.ROOT, capture_output=True, text=True, check=False, timeout=50)
     assert done.returncode and "KeyboardInterrupt" in done.stderr
     assert stored() == before
