@@ -11,9 +11,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from helpers.checks import InputError, ReadableError
 from helpers.data import DataError, load_mnist
 from helpers.report import RESULTS
-from helpers.study import StudyError
 
 ROOT = Path(__file__).parent.parent
 CHECKED_RESULTS = ROOT / "tests" / "results.json"
@@ -38,8 +38,8 @@ def retrain() -> None:
     digits = load_mnist()
     if not digits.is_full:
         raise DataError(
-            "The models that come with the project are trained on the complete data set, and only a "
-            "sample is at hand. Let MNIST_NPZ name an mnist.npz, or allow a download."
+            f"The models that come with the project are trained on the complete data set, and only a sample is at hand: {digits.why}. "
+            "Let MNIST_NPZ name an mnist.npz, or allow a download."
         )
     from helpers.startup import start_tensorflow
 
@@ -62,6 +62,8 @@ def study(seeds: str, scheduler: str = "") -> None:
 
     if not load_mnist().is_full:
         raise DataError("The study is of the complete data set. Let MNIST_NPZ name an mnist.npz, or allow a download.")
+    if not seeds.isdecimal() or int(seeds) < 1:
+        raise InputError(f"SEEDS: expected a whole number from 1, such as 30; found {seeds!r}.")
     try:
         count = run_study(range(1, int(seeds) + 1), scheduler=scheduler or None)
     except KeyboardInterrupt:
@@ -170,5 +172,5 @@ if __name__ == "__main__":
         sys.exit(f"usage: python -m helpers {{{','.join(commands)}}}")
     try:
         commands[command](*arguments)
-    except (DataError, StudyError) as error:
+    except ReadableError as error:
         sys.exit(f"error: {error}")

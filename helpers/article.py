@@ -116,7 +116,7 @@ def scorecard(
         "Even accuracies, 0 best and 8 worst": _evenness(chosen),
         "Only 4/9 and 2/7 stand out as confused": _confusions(chosen),
         "Neighbours agree with the accuracies": _map(chosen, links),
-        "The errors can be understood": _errors(chosen, nearby, labels),
+        "The errors can often be understood": _errors(chosen, nearby, labels),
     }
     verdicts = {claim: (there, here, verdict(statements)) for claim, (there, here, statements) in rows.items()}
     table = pd.DataFrame.from_dict(verdicts, orient="index", columns=["article", "here", "verdict"])

@@ -80,8 +80,10 @@ class Candidate:
             raise InputError(f"A candidate's name: expected letters, digits, - and _, and not 'local'; found {self.name!r}.")
         if not callable(self.make_layers):
             raise InputError(f"{self.name}: expected a function that makes the layers, such as lambda: [...]; found {self.make_layers!r}.")
-        if math.prod(self.input_shape) != 28 * 28:
-            raise InputError(f"{self.name}: expected an input_shape for the 784 pixels of an image; found {self.input_shape}.")
+        is_shape = isinstance(self.input_shape, tuple) and all(type(side) is int for side in self.input_shape)
+        if not is_shape or math.prod(self.input_shape) != 28 * 28:
+            expected = "an input_shape for the 784 pixels of an image, such as (784,) or (28, 28, 1)"
+            raise InputError(f"{self.name}: expected {expected}; found {self.input_shape!r}.")
         if self.pixels not in get_args(Pixels):
             raise InputError(f"{self.name}: expected pixels to be one of {', '.join(get_args(Pixels))}; found {self.pixels!r}.")
 
@@ -168,14 +170,14 @@ def contenders(own: Sequence[Candidate] = ()) -> dict[str, Candidate]:
         raise InputError(f"own: expected a list of candidates, such as [models.Candidate(...)]; found {own!r}.")
     names = [candidate.name for candidate in (*CANDIDATES, *own)]
     if taken := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
-        raise InputError(f"own: expected a new name for each candidate; found {' and '.join(taken)} once more. Rename one.")
+        raise InputError(f"own: expected a name of its own for each candidate; found {' and '.join(taken)} more than once. Rename one.")
     return {candidate.name: candidate for candidate in (DENSE, CONV, *own)}
 
 
 def notice(own: Sequence[Candidate]) -> str:
     """What a reader must know first about a run with networks of one's own; empty without any."""
     names = ", ".join(candidate.name for candidate in own)
-    return names and f"Networks of one's own take part in this run: {names}. The text between the cells knows nothing of them."
+    return names and f"Networks of your own take part in this run: {names}. The text between the cells knows nothing of them."
 
 
 def architecture(network: keras.Sequential) -> list[dict[str, Any]]:

@@ -32,8 +32,7 @@ class Headline:
 
 PENDING = Headline(("Nothing found yet: the last cell fills this in. Run all cells, in JupyterLab by Run > Run All Cells.",))
 NO_STUDY = Headline((
-    "Left out: a run on the sample of MNIST, or with other epochs, batches or layers than the study's, does not compare "
-    "with it.",
+    "Left out: only a run on all of MNIST, with the study's epochs, batches and layers, can be compared with the study.",
 ))  # fmt: skip
 
 

@@ -336,7 +336,7 @@ class _StopIfItDoesNotLearn(keras.callbacks.Callback):
             )
 
 
-_ADVICE = "Look at the layers, at the form of the pixels they are given, and at the learning rate."
+_ADVICE = "Look at the layers, at the form of the pixels they are given, and at LEARNING_RATE in helpers/models.py."
 
 
 def _look_up(candidate: Candidate, made_from: dict[str, Any], models: Path) -> TrainedModel | str:

@@ -79,7 +79,7 @@ def test_all_claims_hold_where_all_is_as_the_article_says():
     assert table["verdict"].tolist() == ["holds"] * 7
     assert "dense 98.50 ± 0.03 and 98.01 ± 0.01 %" in table.loc["Final accuracies", "here"]
     # Images 2, 3, 4 show these digits, and were taken for 1, 7, 3; nearby are 1 and 7: of the 24 others, four
-    found = table.loc["The errors can be understood", "here"]
+    found = table.loc["The errors can often be understood", "here"]
     assert found.startswith("in 67 % of errors") and found.endswith("any other wrong digit in 17 %")
 
 
@@ -116,7 +116,7 @@ def move(count, source, target):
         ("Neighbours agree with the accuracies", {"links": linked(0, 1, 900)}, "holds in part"),
         ("Neighbours agree with the accuracies", {"links": linked(4, 5, 900)}, "holds in part"),
         ("Neighbours agree with the accuracies", {"runs": made_up(move(40, (0, 0), (0, 6)))}, "holds in part"),
-        ("The errors can be understood", {"nearby": ~NEARBY}, "does not hold"),
+        ("The errors can often be understood", {"nearby": ~NEARBY}, "does not hold"),
     ],
 )  # fmt: skip
 def test_claims_that_do_not_hold(claim, wrong, verdict):

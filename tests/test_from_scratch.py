@@ -86,7 +86,7 @@ def test_a_network_of_ones_own(mnist, tmp_path):
     outputs = [output for cell in book.cells if cell.cell_type == "code" for output in cell.outputs]
     assert not [output for output in outputs if output.output_type == "error"]
     shown = "\n".join(output.get("text") or output.data.get("text/html") or output.data["text/plain"] for output in outputs)
-    assert "wide: trained here (no cached model)" in shown and "Networks of one's own take part in this run: wide." in shown
+    assert "wide: trained here (no cached model)" in shown and "Networks of your own take part in this run: wide." in shown
     results = json.loads((copy / "build" / "results.json").read_text())
     for table in ("accuracies", "all_accuracies", "error_rates", "calibration", "spread", "answers"):
         assert "wide" in results[table], table

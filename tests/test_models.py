@@ -89,7 +89,10 @@ def test_candidate_that_cannot_be_is_named():
     for name in ("", "..", "local", ".hidden", "-x", "é", None, 3):
         assert wrong(name, models.dense_layers).startswith("A candidate's name: expected")
     assert wrong("x", [1]) == "x: expected a function that makes the layers, such as lambda: [...]; found [1]."
-    assert wrong("x", models.dense_layers, (28,)) == "x: expected an input_shape for the 784 pixels of an image; found (28,)."
+    assert wrong("x", models.dense_layers, (28,)) == (
+        "x: expected an input_shape for the 784 pixels of an image, such as (784,) or (28, 28, 1); found (28,)."
+    )
+    assert wrong("x", models.dense_layers, 784).endswith("(28, 28, 1); found 784.")
     assert wrong("x", models.dense_layers, pixels="normalized") == "x: expected pixels to be one of normalised, raw; found 'normalized'."
 
 
@@ -110,7 +113,7 @@ def test_contenders():
     assert models.contenders(own) == {"dense": models.DENSE, "conv": models.CONV, "wide": own[0], "deep": own[1]}
     assert models.notice([]) == "" and "take part in this run: wide, deep." in models.notice(own)
     for name in ("dense", "conv-normalised", "wide"):
-        with pytest.raises(InputError, match=f"found {name} once more. Rename one."):
+        with pytest.raises(InputError, match=f"found {name} more than once. Rename one."):
             models.contenders([*own, models.Candidate(name, models.dense_layers)])
     for no_list in (own[0], ["wide"], None):
         with pytest.raises(InputError, match=r"own: expected a list of candidates, such as \[models.Candidate\(...\)\]; found"):
