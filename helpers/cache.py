@@ -73,32 +73,37 @@ class Entry:
 
 
 @contextmanager
-def locked(root: Path, must: bool = True) -> Iterator[None]:
+def locked(root: Path, must: bool = True) -> Iterator[OSError | None]:
     """Keep all other processes from a cache, once what killed ones have left there is cleared away.
+
+    Yields what was in the way; nothing, as a rule.
 
     Parameters
     ----------
     root
-        The folder with all entries, at any depth. A file named ``.lock`` stays in it.
+        The folder with all entries, at any depth. A file named ``.lock`` may stay in it.
     must
-        Whether it is an error if the folder cannot be locked; otherwise the block is run all the
-        same: from a read-only folder entries can be loaded, and nobody writes to it.
+        Whether it is an error if the folder cannot be locked, because it is read-only or another
+        process holds it for too long; otherwise the block is run all the same. Whole entries can
+        be loaded then, but nothing may be moved.
 
     Raises
     ------
     OSError
         If the folder cannot be written to, or another process does not let go of it.
     """
+    obstacle = None
     with ExitStack() as stack:
         try:
             root.mkdir(parents=True, exist_ok=True)
             stack.enter_context(FileLock(root / ".lock", timeout=LOCK_SECONDS))
             for writing in root.glob("**/.*.writing"):
                 _clear(writing)
-        except OSError:
+        except OSError as error:
             if must:
                 raise
-        yield
+            obstacle = error
+        yield obstacle
 
 
 def store(
@@ -174,7 +179,15 @@ def load(folder: Path, made_from: Mapping[str, Any]) -> Entry:
     manifest = _read_manifest(folder)
     if changed := changes(folder, made_from):
         raise OtherEntry(", ".join(changed))
-    expected, found = manifest["sha256"], _files(folder)
+    try:
+        _verify(folder, manifest["sha256"])
+    except OSError as error:
+        raise CacheError(f"damaged: {Path(error.filename or folder).name} cannot be read ({error.strerror})") from None
+    return Entry(folder / SAVED_MODEL, read_history(folder / HISTORY), manifest["made_with"])
+
+
+def _verify(folder: Path, expected: Mapping[str, str]) -> None:
+    found = _files(folder)
     for name in sorted(expected.keys() | set(found)):
         if name not in found:
             raise CacheError(f"damaged: {name} is missing")
@@ -183,7 +196,6 @@ def load(folder: Path, made_from: Mapping[str, Any]) -> Entry:
     for name, digest in _digests(folder).items():
         if digest != expected[name]:
             raise CacheError(f"damaged: {name} has changed")
-    return Entry(folder / SAVED_MODEL, read_history(folder / HISTORY), manifest["made_with"])
 
 
 def changes(folder: Path, made_from: Mapping[str, Any]) -> list[str]:
@@ -248,7 +260,8 @@ def read_history(path: Path) -> History:
         _check_history(history)
     except (OSError, pickle.UnpicklingError, EOFError, ValueError, TypeError, AttributeError,
             IndexError, KeyError, OverflowError, MemoryError, RecursionError) as error:  # fmt: skip
-        raise CacheError(f"damaged: {path.name} is no training history ({error})") from None
+        what = getattr(error, "strerror", None) or error  # the system's errors name the whole path
+        raise CacheError(f"damaged: {path.name} is no training history ({what})") from None
     return history
 
 

@@ -4,6 +4,7 @@ The functions take arrays as keyword arguments, under the names by which the cal
 knows them, and raise an InputError that gives the name, what was expected and what was found.
 """
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -89,10 +90,22 @@ def read_at_most(path: Path, limit: int) -> bytes:
     return content
 
 
-def first_line(error: BaseException) -> str:
-    """An error's message as far as a reader needs it, or else its kind; with a full stop."""
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[0] if lines[0].endswith((".", "!", "?")) else f"{lines[0]}."
+def reason(error: BaseException) -> str:
+    """The first sentence or two of an error's message that say what is wrong, or else its kind; with a full stop.
+
+    Keras and TensorFlow begin with where it went wrong, and add what was called with what: that is left out.
+    """
+    said: list[str] = []
+    for line in re.sub(r"\x1b\[\d*m", "", str(error)).splitlines():
+        if said and not line.strip():
+            break
+        if line.strip() and not line.startswith(_NO_REASON) and (said or not line.startswith(" ")):
+            said.append(line.strip())
+    text = " ".join(said) or type(error).__name__
+    return text if text.endswith((".", "!", "?")) else f"{text}."
+
+
+_NO_REASON = ("\t", "<stack", "Graph execution error", "Detected at node", "Exception encountered when calling", "Arguments received")
 
 
 def _what(value: Any) -> str:

@@ -19,6 +19,7 @@ import threading
 import time
 import zipfile
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -359,10 +360,11 @@ def _clean(cache: Path, files: Mapping[str, str]) -> None:
     for name, digest in files.items():
         algorithm, _, expected = digest.rpartition(":")
         if (path := cache / name).is_file() and pooch.file_hash(path, algorithm or "sha256") != expected:
-            path.unlink()
+            path.unlink(missing_ok=True)
     for partial_file in cache.glob("tmp*"):
-        if time.time() - partial_file.stat().st_mtime > 2 * DOWNLOAD_SECONDS:
-            partial_file.unlink()
+        with suppress(OSError):  # another process may have been quicker; and what cannot be removed does no harm
+            if time.time() - partial_file.stat().st_mtime > 2 * DOWNLOAD_SECONDS:
+                partial_file.unlink()
 
 
 class _GivenUp(Exception):
@@ -385,7 +387,11 @@ def _receive(url: str, output_file: str, pooch: Any, until: float) -> None:
             timeout = (SILENCE_SECONDS, SILENCE_SECONDS)
             with requests.get(url, stream=True, timeout=timeout, headers={"Accept-Encoding": "identity"}) as response:
                 response.raise_for_status()
+                received = 0
                 while (chunk := response.raw.read1(2**16)) and not is_over.is_set():
+                    received += len(chunk)
+                    if received > MAX_BYTES:  # counted here, since the disk may be slower
+                        raise _GivenUp(f"sent more than {MAX_BYTES:,} bytes")
                     chunks.put(chunk)
             chunks.put(b"")
         except Exception as error:
@@ -402,8 +408,6 @@ def _receive(url: str, output_file: str, pooch: Any, until: float) -> None:
                     raise _GivenUp(f"took longer than {DOWNLOAD_SECONDS} s")
                 file.write(chunk)
                 bar.update(len(chunk))
-                if file.tell() > MAX_BYTES:
-                    raise _GivenUp(f"sent more than {MAX_BYTES:,} bytes")
     except queue.Empty:
         raise _GivenUp(f"was silent for {SILENCE_SECONDS} s") from None
     finally:
@@ -417,6 +421,6 @@ def _in_words(error: Exception) -> str:
         return str(error)
     if status:
         return f"answered {status}"
-    if isinstance(error, ValueError):  # from pooch, of a wrong digest
+    if isinstance(error, ValueError) and not isinstance(error, OSError):  # pooch's, of a wrong digest; those of requests are both
         return "sent something else"
     return f"failed with {type(error).__name__}"

@@ -12,7 +12,7 @@ import pandas as pd
 import tensorflow as tf
 from keras import layers
 
-from helpers.checks import InputError, check_images, first_line
+from helpers.checks import InputError, check_images, reason
 from helpers.data import normalise
 
 OPTIMIZER, LEARNING_RATE = "adam", 0.001  # the article leaves the rate at Keras's default, which this is
@@ -93,15 +93,23 @@ class Candidate:
         Raises
         ------
         InputError
-            If Keras cannot make a network of the layers, or it does not answer with ten numbers.
+            If Keras cannot make a network of the layers, if they have been used before, or if the network
+            does not answer with ten numbers.
         """
         try:
-            network = keras.Sequential([keras.Input(self.input_shape), *self.make_layers()], name=self.name)
+            made = self.make_layers()
+            used = [layer.name for layer in made if layer.weights]
+            network = keras.Sequential([keras.Input(self.input_shape), *made], name=self.name)
         except Exception as error:  # of whatever kind, from the layers or from what makes them
             raise InputError(
                 f"{self.name}: Keras cannot make a network of these layers for images of shape {self.input_shape}: "
-                f"{first_line(error)} Correct its layers or its input_shape."
+                f"{reason(error)} Correct its layers or its input_shape."
             ) from error
+        if used:  # they would go on from the weights that an earlier training left in them
+            raise InputError(
+                f"{self.name}: expected new layers, without weights, whenever they are made; found weights in {', '.join(used)}. "
+                "Write the layers inside of the function, as in lambda: [layers.Dense(10)]."
+            )
         if network.output_shape != (None, 10):
             raise InputError(
                 f"{self.name}: expected layers that end in ten probabilities; found an output of shape {network.output_shape[1:]}. "
@@ -183,21 +191,42 @@ def notice(own: Sequence[Candidate]) -> str:
 def architecture(network: keras.Sequential) -> list[dict[str, Any]]:
     """Each layer's class and the settings that make it what it is, fit for JSON.
 
-    Left out are the name, which differs from one build to the next, and settings that are
+    Left out are the names of layers, which differ from one build to the next, and settings that are
     not set: newer versions of Keras add such, and mean the same layer.
+
+    Raises
+    ------
+    InputError
+        If a layer cannot tell its settings, or one is a lambda, of which nothing tells whether it is still the same.
     """
-    return [
-        {"layer": type(layer).__name__, **_plain(layer.get_config(), but="name")} for layer in network.layers
-    ]
+    described = []
+    for layer in network.layers:
+        try:
+            settings = layer.get_config()
+        except Exception as error:  # of whatever kind, from a layer of one's own
+            raise InputError(f"{network.name}: the layer {layer.name} cannot tell its settings: {reason(error)}") from error
+        described.append({"layer": type(layer).__name__, **_plain(_unnamed(settings))})
+    return described
 
 
-def _plain(config: dict[str, Any], but: str = "") -> dict[str, Any]:
-    """A layer's configuration without what is not set, and objects in it (initialisers) likewise."""
-    return {
-        key: {"class": value["class_name"], **_plain(value["config"])} if isinstance(value, dict) else value
-        for key, value in config.items()
-        if value is not None and key != but
-    }
+def _plain(setting: Any) -> Any:
+    """A setting without what is not set, and with objects in it (initialisers, layers, functions) by class and settings."""
+    if isinstance(setting, (list, tuple)):
+        return [_plain(each) for each in setting]
+    if not isinstance(setting, dict):
+        return setting
+    if setting.keys() >= {"code", "closure"} or setting.keys() == {"value"}:  # as Keras writes lambdas, in a layer and as activations
+        raise InputError("Layers: expected functions with a name or layers of your own; found a lambda in a layer. Give it a name.")
+    if setting.keys() >= {"class_name", "config"}:
+        config = setting["config"]
+        return {"class": setting["class_name"], **(_plain(_unnamed(config)) if isinstance(config, dict) else {"config": config})}
+    return {key: _plain(value) for key, value in setting.items() if value is not None}
+
+
+def _unnamed(config: dict[str, Any]) -> dict[str, Any]:
+    """A layer's configuration without its name; any other object's, such as the type `float32`, as it is."""
+    is_layer = config.keys() & {"trainable", "batch_shape"}  # the latter of an input
+    return {key: value for key, value in config.items() if key != "name"} if is_layer else config
 
 
 def summary(network: keras.Sequential) -> pd.DataFrame:

@@ -3,6 +3,7 @@
 import json
 import math
 import platform
+import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from helpers import cache
-from helpers.checks import InputError, ReadableError, check_counts, check_images, check_labels, first_line
+from helpers.checks import InputError, ReadableError, check_counts, check_images, check_labels, reason
 from helpers.data import Digits
 from helpers.models import LEARNING_RATE, LOSS, OPTIMIZER, Candidate, architecture
 from helpers.progress import progress_bar
@@ -127,8 +128,8 @@ def train_or_load(
         If the network learns nothing; nothing is stored then.
     """
     made_from = ingredients(candidate, digits, settings)
-    with cache.locked(models, must=False):
-        found = _look_up(candidate, made_from, models)
+    with cache.locked(models, must=False) as obstacle:
+        found = _look_up(candidate, made_from, models, obstacle)
     if isinstance(found, TrainedModel):
         return found
     network, history = train(candidate, digits, settings)
@@ -137,7 +138,7 @@ def train_or_load(
     try:
         with cache.locked(models):
             store(network, history, folder, made_from)
-    except (OSError, tf.errors.OpError, cache.CacheError) as error:
+    except Exception as error:  # a full disk, or layers that TensorFlow cannot export: the network is there all the same
         origin += f", but it could not be stored in {_shown(folder, models)} ({_cause(error)})"
     return TrainedModel(candidate, network, history, origin)
 
@@ -193,7 +194,7 @@ def train(
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"training {candidate.name} was stopped, and nothing was stored. Run the cell again to train it.") from None
     except (tf.errors.OpError, ValueError, TypeError) as error:  # from deep inside of Keras, where no reader looks
-        raise TrainingError(f"{candidate.name} cannot be trained: {first_line(error)} Nothing was stored. {_ADVICE}") from error
+        raise TrainingError(f"{candidate.name} cannot be trained: {reason(error)} Nothing was stored. {_ADVICE}") from error
     return network, {key: [float(value) for value in fitted.history[key]] for key in sorted(fitted.history)}
 
 
@@ -339,8 +340,8 @@ class _StopIfItDoesNotLearn(keras.callbacks.Callback):
 _ADVICE = "Look at the layers, at the form of the pixels they are given, and at LEARNING_RATE in helpers/models.py."
 
 
-def _look_up(candidate: Candidate, made_from: dict[str, Any], models: Path) -> TrainedModel | str:
-    """The model from the cache; or why there is none, once damaged entries are set aside."""
+def _look_up(candidate: Candidate, made_from: dict[str, Any], models: Path, obstacle: OSError | None) -> TrainedModel | str:
+    """The model from the cache; or why there is none, once damaged entries are set aside, if nothing is in the way of that."""
     shipped, own = models / candidate.name, _own_folder(candidate, made_from, models)
     damages = []
     for folder in (shipped, own):
@@ -352,9 +353,11 @@ def _look_up(candidate: Candidate, made_from: dict[str, Any], models: Path) -> T
             if folder == shipped and isinstance(error, cache.OtherEntry):
                 continue
             try:
+                if obstacle:
+                    raise obstacle
                 where = f"set aside as {_shown(cache.set_aside(folder, to=own.parent), models)}"
-            except OSError as obstacle:
-                where = f"it could not be set aside: {_cause(obstacle)}"
+            except OSError as hindrance:
+                where = f"it could not be set aside: {_cause(hindrance)}"
             damages.append(f"{error}; {where}")
     others = [shipped, *sorted(own.parent.glob(f"{candidate.name}-????????"))]
     return "; ".join(damages) or _nearest_changes(others, made_from)
@@ -382,9 +385,12 @@ def _shown(folder: Path, models: Path) -> str:
 
 
 def _cause(error: Exception) -> str:
-    """The first line of an error's message, without the path of this machine that the system adds."""
+    """The first line of an error's message, without folders of this machine, and without what TensorFlow wraps it in."""
     text = getattr(error, "strerror", None) or getattr(error, "message", None) or str(error)
-    return (text.splitlines() or [type(error).__name__])[0]
+    if isinstance(error, tf.errors.OpError):
+        text = text.rpartition("; ")[2].partition(" [Op:")[0]
+    without_folders = re.sub(r"(?<![\w.])([A-Za-z]:)?[/\\][^\s:;,'\"]*[/\\]", "", text)
+    return (without_folders.strip().splitlines() or [type(error).__name__])[0]
 
 
 def _nearest_changes(folders: list[Path], made_from: dict[str, Any]) -> str:

@@ -190,6 +190,8 @@ def test_opcodes_in_any_order(read, opcodes, protocol, seed):
 
 def test_so_many_were_tried():
     """And some of the mutants are still histories, so that not all was refused for one and the same reason."""
+    if not COUNT["tried"]:
+        pytest.skip("goes with the tests before it")
     assert COUNT["tried"] >= 20_000 and COUNT["read"] >= 1_000
 
 

@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pytest
 
@@ -118,3 +120,58 @@ def test_contenders():
     for no_list in (own[0], ["wide"], None):
         with pytest.raises(InputError, match=r"own: expected a list of candidates, such as \[models.Candidate\(...\)\]; found"):
             models.contenders(no_list)
+
+
+def test_layers_that_are_not_made_anew_are_refused():
+    """Else a training would go on from the weights of the one before."""
+    made = models.dense_layers()
+    candidate = models.Candidate("x", lambda: made, (784,))
+    candidate.build()
+    message = wrong("x", lambda: made, (784,))
+    assert message.startswith("x: expected new layers, without weights, whenever they are made; found weights in dense")
+
+
+def named(inputs):
+    return inputs * 2
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: keras.layers.Dense(10, activation=keras.layers.LeakyReLU(0.2)),
+        lambda: keras.Sequential([keras.layers.Dense(5), keras.layers.Dense(10)]),
+        lambda: keras.layers.Dense(10, activation=named),
+        lambda: keras.layers.Dense(10, kernel_regularizer=keras.regularizers.L2(0.1)),
+    ],
+    ids=["activation", "nested", "function", "regulariser"],
+)
+def test_architecture_is_the_same_in_each_build(make):
+    one, other = (models.architecture(models.Candidate("x", lambda: [make()], (784,)).build()) for _ in range(2))
+    assert one == other and json.loads(json.dumps(one)) == one
+
+
+def test_settings_within_settings_count():
+    def within(slope):
+        inner = lambda: keras.Sequential([keras.layers.Dense(10), keras.layers.LeakyReLU(slope)])  # noqa: E731
+        return models.architecture(models.Candidate("x", lambda: [inner()], (784,)).build())
+
+    assert within(0.1) != within(0.2)
+
+
+@pytest.mark.filterwarnings("ignore:The object being serialized includes a `lambda`")
+@pytest.mark.parametrize("layer", [keras.layers.Dense(10, activation=lambda x: x), keras.layers.Lambda(lambda x: x[:, :10])])
+def test_lambdas_are_refused(layer):
+    with pytest.raises(InputError, match="found a lambda in a layer. Give it a name"):
+        models.architecture(models.Candidate("x", lambda: [layer], (784,)).build())
+
+
+def test_layer_that_cannot_tell_its_settings_is_named():
+    class Mine(keras.layers.Layer):
+        def __init__(self, what):
+            super().__init__(name="mine")
+
+        def call(self, inputs):
+            return inputs[:, :10]
+
+    with pytest.raises(InputError, match=r"^x: the layer mine cannot tell its settings: .*get_config"):
+        models.architecture(models.Candidate("x", lambda: [Mine(object())], (784,)).build())
