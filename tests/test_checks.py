@@ -161,7 +161,8 @@ def test_reason_of_an_error():
         "Graph execution error:\n\nDetected at node a defined at (most recent call last):\n<stack traces unavailable>\n"
         "assertion failed: [no]\n\t [[{{node a}}]] [Op:b]": "assertion failed: [no].",
         "Detected at node a defined at (most recent call last):\n  File \"x\", line 1, in <module>\n\nout of memory": "out of memory.",
-        "Exception encountered when calling B.call().\n\n\x1b[1mno such thing\x1b[0m\n\nArguments received by B.call():\n  x": "no such thing.",
+        "Exception encountered when calling B.call().\n\n\x1b[1mno such thing\x1b[0m\n\nArguments received by B.call():\n  x":
+            "no such thing.",
         "\nIt was made\n    without that.\n\n    Example:": "It was made without that.",
     }.items():
         assert checks.reason(ValueError(said)) == expected
