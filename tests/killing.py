@@ -177,7 +177,7 @@ def trained(root: Path) -> Iterator[str]:
         return json.loads(result.read_text())
 
     _, reference, lines, seconds = after()
-    moments = [(lines * part // 36, 0.0) for part in range(1, 37)] + [(0, seconds * part / 20) for part in range(16)]
+    moments = [(lines * part // 42, 0.0) for part in range(1, 43)] + [(0, seconds * part / 20) for part in range(16)]
     for number, (line, wait) in enumerate(moments):
         shutil.rmtree(folder)
         act = run

@@ -417,6 +417,20 @@ def test_folder_read_only_with_a_damaged_cache(run, tmp_path, monkeypatch):
     assert "could not be stored in" in origin and the_entry(tmp_path).exists()
 
 
+def test_cache_that_another_process_does_not_let_go_of(run, tmp_path, monkeypatch):
+    """What stands there is loaded if it is whole; but nothing is moved or stored while somebody else may be writing."""
+    run()
+    monkeypatch.setattr(cache, "LOCK_SECONDS", 0.1)
+    with cache.FileLock(tmp_path / ".lock"):
+        assert "loaded" in run().origin
+        (the_entry(tmp_path) / "history.pickle").write_bytes(b"")
+        origin = run().origin
+        assert the_entry(tmp_path).name.startswith("flat-")
+    what = "The file lock '.lock' could not be acquired."
+    assert f"damaged: history.pickle has changed; it could not be set aside: {what})" in origin and origin.endswith(f"({what})")
+    assert "set aside as" in run().origin
+
+
 # --- trainings that come to no end
 
 
