@@ -384,7 +384,7 @@ def _receive(url: str, output_file: str, pooch: Any, until: float) -> None:
         import requests
 
         try:
-            timeout = (SILENCE_SECONDS, SILENCE_SECONDS)
+            timeout = (2 * SILENCE_SECONDS, 2 * SILENCE_SECONDS)  # whoever waits for this thread gives up first, and says so
             with requests.get(url, stream=True, timeout=timeout, headers={"Accept-Encoding": "identity"}) as response:
                 response.raise_for_status()
                 received = 0
