@@ -22,8 +22,9 @@ MEMORY = 64_000_000
 MAX_EXAMPLES = 2_300  # from each come a pickle and seven mutants
 # What CPython reports of a program that does more than compute.
 DEEDS = (
-    "builtins.breakpoint", "builtins.input", "code.", "compile", "cpython.", "ctypes.", "exec", "fcntl.", "ftplib.", "http.", "import",
-    "marshal.", "mmap.", "open", "os.", "pickle.", "pty.", "shutil.", "signal.", "socket.", "sqlite3.", "subprocess.", "sys.", "tempfile.", "urllib.", "webbrowser.",
+    "builtins.breakpoint", "builtins.input", "code.", "compile", "cpython.", "ctypes.", "exec", "fcntl.", "ftplib.", "http.",
+    "import", "marshal.", "mmap.", "open", "os.", "pickle.", "pty.", "shutil.", "signal.", "socket.",
+    "sqlite3.", "subprocess.", "sys.", "tempfile.", "urllib.", "webbrowser.",
 )  # fmt: skip
 
 pytestmark = pytest.mark.filterwarnings("ignore:invalid escape:DeprecationWarning")  # pickletools, of Python 2's strings
