@@ -41,6 +41,7 @@ NOW = """() => {
 }"""
 FAILED = "cell => cell.outputs.some(output => output.output_type === 'error')"
 DONE = f"() => {{ const {{idle, cells}} = ({NOW})(); return idle && (cells.at(-1).execution_count || cells.some({FAILED})); }}"
+STARTED = f"() => ({NOW})().cells.some(cell => cell.execution_count)"
 CLEARED = f"() => {{ const {{idle, cells}} = ({NOW})(); return idle && cells.every(cell => !cell.execution_count); }}"
 
 
@@ -132,8 +133,15 @@ def start_again(page) -> None:
 
 def run_all(page) -> list[dict]:
     """Clear all outputs, run all cells, wait for the end, and return what each code cell shows."""
+    # While a kernel drops what stood behind an interrupted cell, it drops new requests, too: wait until it answers one.
+    page.evaluate("() => jupyterapp.shell.currentWidget.sessionContext.session.kernel.requestKernelInfo().then(() => null)")
     choose(page, "Edit", "Clear Outputs of All Cells")
+    page.wait_for_function(CLEARED)
     choose(page, "Run", "Run All Cells")
+    try:
+        page.wait_for_function(STARTED, timeout=20_000)
+    except Exception:  # Playwright's own, which cannot be named where it is not installed
+        choose(page, "Run", "Run All Cells")  # as a user would
     page.wait_for_function(DONE, timeout=1000 * SECONDS)
     return page.evaluate(NOW)["cells"]
 
