@@ -93,6 +93,9 @@ $(ENVIRONMENT): requirements.lock
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode --require-hashes --requirement requirements.lock \
 		|| { echo "uv could not install the packages; trying pip."; \
 		     $(BIN)/pip install --quiet --require-hashes --requirement requirements.lock; }
+	@# Else each start of a kernel warns that its messages, which do not leave the machine, are not encrypted.
+	@mkdir -p .venv/etc/ipython
+	@echo '{"IPKernelApp": {"log_level": "ERROR"}}' > .venv/etc/ipython/ipython_kernel_config.json
 	@touch $@
 
 .venv-bench/installed: benchmarks/requirements.txt
