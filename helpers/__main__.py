@@ -56,7 +56,7 @@ def retrain() -> None:
     print("Stored in models/. `make refresh` brings the notebook's outputs up to date.")
 
 
-def study(seeds: str, scheduler: str = "") -> None:
+def study(seeds: str = "", scheduler: str = "") -> None:
     """Train every candidate with the seeds 1, 2, ..., here or on a Dask cluster; continue what was begun."""
     from helpers.study import RUNS, run_study
 

@@ -81,7 +81,7 @@ def locked(root: Path, must: bool = True) -> Iterator[OSError | None]:
     Parameters
     ----------
     root
-        The folder with all entries, at any depth. A file named ``.lock`` may stay in it.
+        The folder with all entries, which stand in it or in a folder of it. A file named ``.lock`` may stay in it.
     must
         Whether it is an error if the folder cannot be locked, because it is read-only or another
         process holds it for too long; otherwise the block is run all the same. Whole entries can
@@ -97,8 +97,9 @@ def locked(root: Path, must: bool = True) -> Iterator[OSError | None]:
         try:
             root.mkdir(parents=True, exist_ok=True)
             stack.enter_context(FileLock(root / ".lock", timeout=LOCK_SECONDS))
-            for writing in root.glob("**/.*.writing"):
-                _clear(writing)
+            for writing in [*root.glob(".*.writing"), *root.glob("*/.*.writing")]:
+                if not (writing.parent / MANIFEST).exists():  # in an entry it is damage, for whoever loads that one
+                    _clear(writing)
         except OSError as error:
             if must:
                 raise
@@ -193,8 +194,8 @@ def _verify(folder: Path, expected: Mapping[str, str]) -> None:
             raise CacheError(f"damaged: {name} is missing")
         if name not in expected:
             raise CacheError(f"damaged: {name} does not belong to it")
-    for name, digest in _digests(folder).items():
-        if digest != expected[name]:
+    for name in found:
+        if _digest(folder / name) != expected[name]:
             raise CacheError(f"damaged: {name} has changed")
 
 
@@ -253,10 +254,7 @@ def read_history(path: Path) -> History:
     try:
         content = read_at_most(path, MAX_BYTES)
         _check_opcodes(content)
-        stream = io.BytesIO(content)
-        history = _HistoryUnpickler(stream).load()
-        if stream.read(1):
-            raise ValueError("more bytes after its end")
+        history = _HistoryUnpickler(io.BytesIO(content)).load()
         _check_history(history)
     except (OSError, pickle.UnpicklingError, EOFError, ValueError, TypeError, AttributeError,
             IndexError, KeyError, OverflowError, MemoryError, RecursionError) as error:  # fmt: skip
@@ -276,18 +274,23 @@ _OTHERS = frozenset(
 
 
 def _check_opcodes(content: bytes) -> None:
-    """Refuse a pickle with opcodes that no history needs, or that would take much more memory than its bytes.
+    """Refuse a pickle with opcodes that no history needs, with more after its end, or that would take much more memory than its bytes.
 
+    What comes after its end is looked for here, since an unpickler reads a frame, of whatever length, as a whole.
     Ten bytes can ask for a memo of gigabytes; a megabyte of empty lists would take sixty. In a
     history the memo's places are numbered one by one, and each list holds a float at least.
     """
     counts: Counter[str] = Counter()
-    for opcode, argument, _ in pickletools.genops(content):
+    last = None
+    for opcode, argument, place in pickletools.genops(content):
         if opcode.name not in _MAKE_CONTAINER | _MAKE_FLOAT | _REMEMBER | _OTHERS:
             raise ValueError(f"opcode {opcode.name}")
         if opcode.name in _REMEMBER and argument is not None and not 0 <= argument < len(content):
             raise ValueError(f"opcode {opcode.name} with place {argument}")
         counts[opcode.name] += 1
+        last = place
+    if last != len(content) - 1:
+        raise ValueError("more bytes after its end")
     if sum(counts[name] for name in _MAKE_CONTAINER) > 1 + sum(counts[name] for name in _MAKE_FLOAT):
         raise ValueError("more dicts and lists than floats to fill them")
 
@@ -347,15 +350,14 @@ def _files(folder: Path) -> list[str]:
 
 def _digests(folder: Path) -> dict[str, str]:
     """SHA-256 of every file in an entry but the manifest, by its path in the entry."""
-    digests = {}
-    for name in _files(folder):
-        path = folder / name
-        if path.is_symlink() or not path.is_file():
-            digests[name] = "no regular file"
-            continue
-        with path.open("rb") as file:
-            digests[name] = hashlib.file_digest(file, "sha256").hexdigest()
-    return digests
+    return {name: _digest(folder / name) for name in _files(folder)}
+
+
+def _digest(path: Path) -> str:
+    if path.is_symlink() or not path.is_file():
+        return "no regular file"
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _in_words(key: str, before: Any, after: Any) -> str:

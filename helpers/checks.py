@@ -23,14 +23,14 @@ def check_images(**arrays: Any) -> None:
     """See that each holds images: uint8, shape (n, 28, 28), at least one."""
     for name, images in arrays.items():
         if not isinstance(images, np.ndarray) or images.dtype != np.uint8 or images.shape[1:] != (28, 28) or not len(images):
-            raise InputError(f"{name}: expected images as uint8 of shape (n, 28, 28), n at least 1; found {_what(images)}.")
+            raise InputError(f"{name}: expected images as uint8 of shape (n, 28, 28), n at least 1; found {describe(images)}.")
 
 
 def check_labels(**arrays: Any) -> None:
     """See that each holds labels: whole numbers from 0 to 9, shape (n,), at least one."""
     for name, labels in arrays.items():
         if not isinstance(labels, np.ndarray) or labels.dtype.kind not in "iu" or labels.ndim != 1 or not len(labels):
-            raise InputError(f"{name}: expected whole numbers from 0 to 9 of shape (n,), n at least 1; found {_what(labels)}.")
+            raise InputError(f"{name}: expected whole numbers from 0 to 9 of shape (n,), n at least 1; found {describe(labels)}.")
         if len(wrong := labels[(labels < 0) | (labels > 9)]):
             place = np.flatnonzero(labels == wrong[0])[0]
             raise InputError(f"{name}: expected whole numbers from 0 to 9; found {wrong[0]}, at index {place}.")
@@ -56,7 +56,7 @@ def check_probabilities(**arrays: Any) -> None:
     """See that each holds probabilities of ten classes: floats from 0 to 1, shape (n, 10), at least one row."""
     for name, rows in arrays.items():
         if not isinstance(rows, np.ndarray) or rows.dtype.kind != "f" or rows.shape[1:] != (10,) or not len(rows):
-            raise InputError(f"{name}: expected floats of shape (n, 10), n at least 1; found {_what(rows)}.")
+            raise InputError(f"{name}: expected floats of shape (n, 10), n at least 1; found {describe(rows)}.")
         if not ((rows >= 0) & (rows <= 1.001)).all():  # a softmax in float32 may exceed 1 by a little
             raise InputError(f"{name}: expected probabilities from 0 to 1; found values from {rows.min()} to {rows.max()}.")
 
@@ -65,7 +65,7 @@ def check_flags(**arrays: Any) -> None:
     """See that each says yes or no of each image, bool, shape (n,), and all of as many images, at least one."""
     for name, flags in arrays.items():
         if not isinstance(flags, np.ndarray) or flags.dtype != bool or flags.ndim != 1 or not len(flags):
-            raise InputError(f"{name}: expected bool of shape (n,), n at least 1; found {_what(flags)}.")
+            raise InputError(f"{name}: expected bool of shape (n,), n at least 1; found {describe(flags)}.")
     check_counts(**arrays)
 
 
@@ -108,5 +108,6 @@ def reason(error: BaseException) -> str:
 _NO_REASON = ("\t", "<stack", "Graph execution error", "Detected at node", "Exception encountered when calling", "Arguments received")
 
 
-def _what(value: Any) -> str:
+def describe(value: Any) -> str:
+    """What was found, for an error: an array's dtype and shape, or what else it is."""
     return f"{value.dtype} of shape {value.shape}" if isinstance(value, np.ndarray) else f"a {type(value).__name__}"

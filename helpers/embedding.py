@@ -33,6 +33,11 @@ def neighbour_graph(images: np.ndarray, n_neighbors: int = 5) -> csr_matrix:
     csr_matrix
         Shape (n, n), symmetric: 1 where two images are joined from both sides, 0.5 where from
         one, as in scikit-learn's `SpectralEmbedding`.
+
+    Raises
+    ------
+    InputError
+        If they are no images, or there are fewer than `n_neighbors`.
     """
     check_images(images=images)
     if not 1 <= n_neighbors <= len(images):
@@ -86,6 +91,11 @@ def label_centres(points: np.ndarray, labels: np.ndarray) -> np.ndarray:
         Shape (n, 2).
     labels
         Digits 0 to 9, shape (n,); each digit at least once.
+
+    Raises
+    ------
+    InputError
+        If a digit is missing, or points and labels differ in number.
     """
     check_every_digit(labels=labels)
     check_counts(points=points, labels=labels)
@@ -105,7 +115,14 @@ def spread_out(points: np.ndarray, count: int, avoid: np.ndarray) -> np.ndarray:
         Places to keep away from, shape (m, 2), at least one. Each point chosen is the one
         farthest from these and from those chosen before it (T. F. Gonzalez, "Clustering
         to minimize the maximum intercluster distance", 1985).
+
+    Raises
+    ------
+    InputError
+        If there are fewer points than are to be chosen.
     """
+    if count > len(points):
+        raise InputError(f"count: expected at most the {len(points)} points that there are; found {count}.")
     distance = np.linalg.norm(points[:, None] - avoid[None], axis=2).min(axis=1)
     chosen = []
     for _ in range(count):
@@ -128,6 +145,11 @@ def links(graph: csr_matrix, labels: np.ndarray) -> np.ndarray:
     -------
     ndarray
         Counts, shape (10, 10), symmetric; each joined pair of different images counts once.
+
+    Raises
+    ------
+    InputError
+        If they are no labels, or not one an image of the graph.
     """
     check_labels(labels=labels)
     check_counts(graph=graph, labels=labels)
@@ -146,6 +168,11 @@ def digits_nearby(graph: csr_matrix, labels: np.ndarray) -> np.ndarray:
         As `neighbour_graph` returns it.
     labels
         Digits 0 to 9, shape (n,).
+
+    Raises
+    ------
+    InputError
+        As `links` does.
     """
     check_labels(labels=labels)
     check_counts(graph=graph, labels=labels)

@@ -8,7 +8,7 @@ import pandas as pd
 from mlxtend.evaluate import mcnemar, mcnemar_table
 from scipy.stats import binomtest
 
-from helpers.checks import check_counts, check_flags, check_labels, check_probabilities
+from helpers.checks import InputError, check_counts, check_flags, check_labels, check_probabilities, describe
 
 
 def wilson_interval(successes: int, trials: int, confidence: float = 0.95) -> tuple[float, float]:
@@ -87,9 +87,17 @@ def error_rates(correct: Mapping[str, np.ndarray], reference: str) -> pd.DataFra
     -------
     DataFrame
         A row a model: `errors`, `error %`, its Wilson 95 % interval from `low %` to `high %`,
-        and `change %`, how much higher the error rate is than the reference's.
+        and `change %`, how much higher the error rate is than the reference's; that is no
+        number if the reference makes no errors.
+
+    Raises
+    ------
+    InputError
+        If these are no flags of the same images, or the reference is none of the models.
     """
     check_flags(**correct)
+    if reference not in correct:
+        raise InputError(f"reference: expected one of {', '.join(correct)}; found {reference!r}.")
     rows = {}
     for name, right in correct.items():
         errors, images = int((~right).sum()), len(right)
@@ -118,8 +126,15 @@ def paired_tests(correct: Mapping[str, np.ndarray]) -> pd.DataFrame:
         as implemented by mlxtend). The interval, like the test, takes the number of
         images on which the two differ as given: it is SciPy's exact (Clopper-Pearson)
         interval of the first model's share in them, so it leaves out 0 when p is below 0.05.
+
+    Raises
+    ------
+    InputError
+        If these are no flags of the same images, or of fewer than two models.
     """
     check_flags(**correct)
+    if len(correct) < 2:
+        raise InputError(f"correct: expected at least two models, to compare them; found {len(correct)}.")
     rows = {}
     for (first, one), (second, other) in itertools.combinations(correct.items(), 2):
         table = mcnemar_table(np.ones(len(one), int), one.astype(int), other.astype(int))
@@ -158,7 +173,14 @@ def winners_advantage(correct: np.ndarray, splits: int = 1000, seed: int = 12345
     Series
         Means over the splits: the winner's accuracy `where chosen, %`, on the half that chose it, and
         `elsewhere, %`, on the other; and `advantage, points`, the difference.
+
+    Raises
+    ------
+    InputError
+        If `correct` is anything else, or of fewer than two images.
     """
+    if not isinstance(correct, np.ndarray) or correct.dtype != bool or correct.ndim != 2 or len(correct) < 1 or correct.shape[1] < 2:
+        raise InputError(f"correct: expected bool of shape (models, n), n at least 2; found {describe(correct)}.")
     images = correct.shape[1]
     halves = np.random.default_rng(seed).permuted(np.tile(np.arange(images) < images // 2, (splits, 1)), axis=1)
     read = correct.astype(np.float32)  # exact: counts stay below 2**24
@@ -181,6 +203,11 @@ def label_accuracy(true_labels: np.ndarray, predicted_labels: np.ndarray) -> pd.
     DataFrame
         Ten rows, indexed by `digit`; the columns `images` and `correct` are counts, and
         `low %` and `high %` bound `accuracy %`. A digit that no image shows has no accuracy.
+
+    Raises
+    ------
+    InputError
+        If they are no labels, or differ in number.
     """
     check_labels(true_labels=true_labels, predicted_labels=predicted_labels)
     check_counts(true_labels=true_labels, predicted_labels=predicted_labels)
@@ -249,6 +276,11 @@ def reliability(probabilities: np.ndarray, true_labels: np.ndarray) -> pd.DataFr
         A row a bin, a tenth wide and indexed by its bounds ("0.9 to 1.0"): `images`, `probability %`, the mean
         probability given to the prediction, and `accuracy %`, with its Wilson 95 % interval
         from `low %` to `high %`. Bins without images are left out.
+
+    Raises
+    ------
+    InputError
+        If they are no probabilities or no labels, or differ in number.
     """
     _check_predictions(probabilities, true_labels)
     probability = probabilities.max(axis=1).astype(float)
@@ -286,6 +318,11 @@ def most_certain_errors(probabilities: np.ndarray, true_labels: np.ndarray) -> n
     ----------
     probabilities, true_labels
         As `reliability` takes them.
+
+    Raises
+    ------
+    InputError
+        As `reliability` does.
     """
     _check_predictions(probabilities, true_labels)
     wrong = np.flatnonzero(probabilities.argmax(axis=1) != true_labels)

@@ -55,8 +55,7 @@ def read_picture(path: Path | str) -> np.ndarray:
     too_large = f"at most {MAX_PIXELS // 10**6} million pixels and {MAX_BYTES // 10**6} million bytes"
     try:
         content = read_at_most(Path(path), MAX_BYTES)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the next line refuses smaller ones
+        with _no_warnings():
             picture = Image.open(io.BytesIO(content), formats=["PNG", "JPEG"])
         if picture.width * picture.height > MAX_PIXELS:
             raise Image.DecompressionBombError
@@ -64,13 +63,22 @@ def read_picture(path: Path | str) -> np.ndarray:
         raise HandwritingError(f"{wanted}; there is no such file. Correct the path.") from None
     except (ValueError, Image.DecompressionBombError):
         raise HandwritingError(f"{wanted}, of {too_large}; found more. Reduce or crop it.") from None
+    except PermissionError as error:
+        raise HandwritingError(f"{wanted}; it cannot be read ({error.strerror}). Let it be read, or copy it.") from None
     except Exception:  # a damaged file makes Pillow raise errors of many kinds
         raise HandwritingError(f"{wanted}; found something else. Save the picture as one of these.") from None
     try:
         picture.draft(None, (WORKING_SIZE, WORKING_SIZE))  # lets a large JPEG be reduced while it is decoded
-        return _grey(ImageOps.exif_transpose(picture))
+        with _no_warnings():
+            ImageOps.exif_transpose(picture, in_place=True)
+        return _grey(picture)
     except Exception as error:
         raise HandwritingError(f"{wanted}; found a damaged one ({error}). Save or copy it again.") from None
+
+
+def _no_warnings() -> warnings.catch_warnings:
+    """Pillow warns of large pictures, which are refused anyway, and of damaged notes on where and when they were taken."""
+    return warnings.catch_warnings(action="ignore")
 
 
 def as_mnist(picture: np.ndarray, name: str = "picture") -> np.ndarray:
@@ -122,7 +130,7 @@ def _grey(picture: Image.Image) -> np.ndarray:
     if picture.mode.startswith("I"):  # 16 bits a pixel, which Pillow would not scale but cut off at 255
         picture = Image.fromarray(np.asarray(picture).astype(np.float32) / 257)
     elif picture.has_transparency_data:
-        return _on_paper(_reduced(picture.convert("RGBA")))
+        return _on_paper(_reduced(picture if picture.mode == "RGBA" else picture.convert("RGBA")))
     else:
         picture = picture.convert("L")
     return np.rint(np.asarray(_reduced(picture))).astype(np.uint8)
@@ -152,7 +160,8 @@ def _ink(picture: np.ndarray, name: str) -> np.ndarray:
     """How much ink there is in each pixel, from 0 to 1, float32, with nothing but the digit left."""
     contrast = picture - _paper(picture)
     contrast *= np.sign((contrast * contrast * contrast).mean())  # there is more paper than ink, so ink is where the long tail is
-    noise = 1.4826 * np.median(-contrast[contrast <= 0])
+    below = -contrast[contrast <= 0]
+    noise = 1.4826 * np.median(below) if below.size else np.inf  # in a few pixels the paper may be a shade that none has
     most = np.quantile(contrast, 0.9999)  # not the maximum, which may be a speck
     no_ink = HandwritingError(
         f"{name}: expected a digit, found no ink that stands out from the paper. Write it larger or darker, or crop the picture."

@@ -97,8 +97,13 @@ class Candidate:
             does not answer with ten numbers.
         """
         try:
-            made = self.make_layers()
+            made = list(self.make_layers())
+            if not made:
+                raise ValueError("There are none.")
             used = [layer.name for layer in made if layer.weights]
+            if used:  # layers are born with weights, too, if they are told their input; but they are not the same twice
+                again = list(self.make_layers())
+                used = [layer.name for layer in made if layer.weights and any(layer is other for other in again)]
             network = keras.Sequential([keras.Input(self.input_shape), *made], name=self.name)
         except Exception as error:  # of whatever kind, from the layers or from what makes them
             raise InputError(
@@ -124,7 +129,13 @@ class Candidate:
         return network
 
     def inputs(self, images: np.ndarray) -> np.ndarray:
-        """Images, uint8 of shape (n, 28, 28), as this network takes them: float32, (n, *input_shape)."""
+        """Images, uint8 of shape (n, 28, 28), as this network takes them: float32, (n, *input_shape).
+
+        Raises
+        ------
+        InputError
+            If they are anything else.
+        """
         check_images(images=images)
         pixels = normalise(images) if self.pixels == "normalised" else images.astype(np.float32)
         return pixels.reshape(len(images), *self.input_shape)
@@ -202,21 +213,34 @@ def architecture(network: keras.Sequential) -> list[dict[str, Any]]:
     described = []
     for layer in network.layers:
         try:
-            settings = layer.get_config()
+            settings = _plain(_unnamed(layer.get_config()))
+        except _FoundLambda:
+            raise InputError(
+                f"{network.name}: expected functions with a name, or layers of your own; found a lambda in the layer {layer.name}. "
+                "Give it a name."
+            ) from None
         except Exception as error:  # of whatever kind, from a layer of one's own
             raise InputError(f"{network.name}: the layer {layer.name} cannot tell its settings: {reason(error)}") from error
-        described.append({"layer": type(layer).__name__, **_plain(_unnamed(settings))})
+        described.append({"layer": type(layer).__name__, **settings})
     return described
+
+
+class _FoundLambda(Exception):
+    """A lambda among the settings of a layer."""
 
 
 def _plain(setting: Any) -> Any:
     """A setting without what is not set, and with objects in it (initialisers, layers, functions) by class and settings."""
     if isinstance(setting, (list, tuple)):
         return [_plain(each) for each in setting]
+    if isinstance(setting, np.generic):
+        return setting.item()
     if not isinstance(setting, dict):
         return setting
-    if setting.keys() >= {"code", "closure"} or setting.keys() == {"value"}:  # as Keras writes lambdas, in a layer and as activations
-        raise InputError("Layers: expected functions with a name or layers of your own; found a lambda in a layer. Give it a name.")
+    # As Keras writes lambdas: where it takes objects, and as activations.
+    as_activation = setting.keys() == {"value"} and isinstance(setting["value"], tuple)
+    if setting.get("class_name") == "__lambda__" or as_activation:
+        raise _FoundLambda
     if setting.keys() >= {"class_name", "config"}:
         config = setting["config"]
         return {"class": setting["class_name"], **(_plain(_unnamed(config)) if isinstance(config, dict) else {"config": config})}

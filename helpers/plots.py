@@ -1,5 +1,6 @@
 """One function a figure: arrays in, Figure out."""
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from typing import Any
@@ -61,6 +62,11 @@ def digit_grid(images: np.ndarray, captions: Sequence[str], title: str, columns:
         What the images have in common.
     columns
         How many stand side by side.
+
+    Raises
+    ------
+    InputError
+        If they are no images, or captions are not as many.
     """
     check_images(images=images)
     check_counts(images=images, captions=captions)
@@ -125,7 +131,8 @@ def runs(finals: pd.DataFrame, published: Mapping[str, tuple[float, float]], tit
     """
     figure = Figure(figsize=(WIDTH, 5.2))
     axis = figure.subplots()
-    for (name, group), color, marker in zip(finals.groupby("candidate", sort=False), PETROFF, "osD^v<>pP*", strict=False):
+    looks = zip(itertools.cycle(PETROFF), itertools.cycle("osD^v<>pPX"), strict=False)  # for however many candidates
+    for (name, group), (color, marker) in zip(finals.groupby("candidate", sort=False), looks, strict=False):
         training, validation = group["training %"], group["validation %"]
         axis.scatter(training, validation, s=30, color=color, marker=marker, alpha=0.7, linewidths=0)
         place = training.mean(), validation.max()
@@ -302,6 +309,11 @@ def handwriting(picture: np.ndarray, image: np.ndarray, probabilities: np.ndarra
         Of the ten digits, shape (10,).
     title
         What the figure shows.
+
+    Raises
+    ------
+    InputError
+        If these are no image or no probabilities.
     """
     check_images(image=image[np.newaxis])
     check_probabilities(probabilities=probabilities[np.newaxis])
@@ -345,6 +357,11 @@ def embedding(
         Indices of the images to draw.
     title
         What the figure shows.
+
+    Raises
+    ------
+    InputError
+        If these are no labels or images, or differ in number from the points.
     """
     check_labels(labels=labels)
     check_images(images=images)

@@ -36,7 +36,7 @@ from joblib import Parallel, delayed, parallel_config
 from scipy.stats import bootstrap
 from sklearn.metrics import confusion_matrix
 
-from helpers.checks import ReadableError
+from helpers.checks import ReadableError, check_counts, check_labels
 from helpers.data import Digits, load_mnist
 from helpers.progress import progress_bar
 
@@ -186,7 +186,14 @@ def outcome(name: str, seed: int, history: Mapping[str, list[float]], true_label
         Accuracies and losses, a float an epoch.
     true_labels, predicted_labels
         Of the test images, digits 0 to 9, shape (n,).
+
+    Raises
+    ------
+    InputError
+        If the labels are anything else, or differ in number.
     """
+    check_labels(true_labels=true_labels, predicted_labels=predicted_labels)
+    check_counts(true_labels=true_labels, predicted_labels=predicted_labels)
     misread = np.flatnonzero(predicted_labels != true_labels)
     return {
         "candidate": name, "seed": seed, "history": dict(history),
@@ -212,9 +219,10 @@ def load_runs(path: Path = RUNS) -> list[Run]:
     for number, line in enumerate(lines, start=1):
         try:
             run = json.loads(line)
-            if run.keys() != KEYS or np.shape(run["confusion"]) != (10, 10):
+            is_named = isinstance(run["candidate"], str) and type(run["seed"]) is int and isinstance(run["history"], dict)
+            if run.keys() != KEYS or np.shape(run["confusion"]) != (10, 10) or not is_named:
                 raise ValueError
-        except (ValueError, AttributeError):
+        except (ValueError, AttributeError, KeyError, TypeError, RecursionError):
             raise StudyError(
                 f"{path}, line {number}: expected a run with {', '.join(sorted(KEYS))}; found {line[:40]!r}... "
                 "Restore the file, or move it away and run `make study`."
@@ -389,8 +397,11 @@ def _where(jobs: int, scheduler: str | None) -> Iterator[Parallel]:
 
     try:
         client = Client(scheduler)
-    except OSError as error:
-        raise StudyError(f"{scheduler}: no Dask scheduler answers there ({error}). Start one: `dask scheduler`.") from None
+    except (OSError, ValueError) as error:  # the latter for what is no address
+        raise StudyError(
+            f"{scheduler}: no Dask scheduler answers there ({error}). Start one, `dask scheduler`, and give the address that it "
+            "prints, such as tcp://192.168.0.1:8786."
+        ) from None
     with client, parallel_config("dask"):
         try:  # joblib would wait for a task that cannot even be unpickled, for ever
             client.run(eval, "__import__('helpers.study') and None")

@@ -218,6 +218,27 @@ def test_nothing_is_moved_while_another_process_holds_the_cache(tmp_path, monkey
         assert obstacle is None and not (tmp_path / ".dense.writing").exists()
 
 
+def test_only_what_storing_leaves_is_cleared(entry, tmp_path):
+    """In an entry, a folder of such a name is damage."""
+    (tmp_path / "local" / ".conv.writing" / "new").mkdir(parents=True)
+    foreign = entry / ".more.writing" / "thesis.txt"
+    foreign.parent.mkdir()
+    foreign.write_text("mine")
+    with cache.locked(tmp_path):
+        assert not list((tmp_path / "local").iterdir())
+        assert problem(entry) == "damaged: .more.writing/thesis.txt does not belong to it" and foreign.read_text() == "mine"
+
+
+def test_file_that_comes_or_goes_while_an_entry_is_verified(entry, monkeypatch):
+    """As may happen where another process does not let go of the cache."""
+    listed = cache._files(entry)
+    monkeypatch.setattr(cache, "_files", lambda folder: listed)
+    (entry / "saved_model" / "late").write_text("")
+    cache.load(entry, MADE_FROM)
+    (entry / "saved_model" / "saved_model.pb").unlink()
+    assert problem(entry) == "damaged: saved_model/saved_model.pb has changed"
+
+
 def test_file_where_the_entry_would_be(tmp_path):
     """It is somebody's, so it is damage to be set aside, not a place to write to."""
     (tmp_path / "dense").write_text("mine")

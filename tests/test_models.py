@@ -131,6 +131,16 @@ def test_layers_that_are_not_made_anew_are_refused():
     assert message.startswith("x: expected new layers, without weights, whenever they are made; found weights in dense")
 
 
+def test_layers_that_are_born_with_weights():
+    inner = lambda: keras.Sequential([keras.Input((784,)), keras.layers.Dense(10)])  # noqa: E731
+    assert models.Candidate("x", lambda: [inner()], (784,)).build().count_params() == 7850
+
+
+def test_no_layers_and_layers_one_by_one():
+    assert "There are none." in wrong("x", list, (784,))
+    assert models.Candidate("x", lambda: (keras.layers.Dense(10) for _ in range(1)), (784,)).build().count_params() == 7850
+
+
 def named(inputs):
     return inputs * 2
 
@@ -142,8 +152,9 @@ def named(inputs):
         lambda: keras.Sequential([keras.layers.Dense(5), keras.layers.Dense(10)]),
         lambda: keras.layers.Dense(10, activation=named),
         lambda: keras.layers.Dense(10, kernel_regularizer=keras.regularizers.L2(0.1)),
+        lambda: keras.layers.Dense(10, bias_initializer=keras.initializers.Constant(0.1)),
     ],
-    ids=["activation", "nested", "function", "regulariser"],
+    ids=["activation", "nested", "function", "regulariser", "constant"],
 )
 def test_architecture_is_the_same_in_each_build(make):
     one, other = (models.architecture(models.Candidate("x", lambda: [make()], (784,)).build()) for _ in range(2))
@@ -159,9 +170,16 @@ def test_settings_within_settings_count():
 
 
 @pytest.mark.filterwarnings("ignore:The object being serialized includes a `lambda`")
-@pytest.mark.parametrize("layer", [keras.layers.Dense(10, activation=lambda x: x), keras.layers.Lambda(lambda x: x[:, :10])])
+@pytest.mark.parametrize(
+    "layer",
+    [
+        keras.layers.Dense(10, activation=lambda x: x, name="l"),
+        keras.layers.Lambda(lambda x: x[:, :10], name="l"),
+        keras.layers.Dense(10, kernel_regularizer=lambda weights: 0.0, name="l"),
+    ],
+)
 def test_lambdas_are_refused(layer):
-    with pytest.raises(InputError, match="found a lambda in a layer. Give it a name"):
+    with pytest.raises(InputError, match="x: expected functions with a name, .* found a lambda in the layer l. Give it a name"):
         models.architecture(models.Candidate("x", lambda: [layer], (784,)).build())
 
 

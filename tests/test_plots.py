@@ -105,6 +105,12 @@ def test_runs(finals):
     assert "training" in axis.get_xlabel() and "validation" in axis.get_ylabel()
 
 
+def test_runs_of_however_many_candidates():
+    index = pd.MultiIndex.from_product([[f"network {number}" for number in range(23)], [1]], names=["candidate", "seed"])
+    many = pd.DataFrame({"training %": np.linspace(97, 99, 23), "validation %": 98.0}, index=index)
+    assert {f"network {number}" for number in range(23)} <= set(texts(plots.runs(many, {}, "Trainings")))
+
+
 def test_lines_of_equal_sums_are_labelled_rightly(finals):
     """Each label stands at an edge of the axes, where its line ends."""
     figure = plots.runs(finals, {}, "Trainings")

@@ -74,7 +74,7 @@ def test_no_study(tmp_path):
         study.load_runs(tmp_path / "runs.jsonl")
 
 
-@pytest.mark.parametrize("line", [b"[]\n", b"{}\n", b"\n", b"not JSON\n", b'{"candidate": "dense"}\n'])
+@pytest.mark.parametrize("line", [b"[]\n", b"{}\n", b"\n", b"not JSON\n", b'{"candidate": "dense"}\n', b"[" * 9999 + b"\n"])
 def test_a_line_that_is_no_run_is_named(tmp_path, line):
     path = write(tmp_path / "runs.jsonl", [run()], end=line)
     with pytest.raises(study.StudyError, match="line 2: expected a run with candidate, .*found"):
@@ -174,6 +174,19 @@ def test_a_run_of_something_else_is_refused(on_the_sample):
     """By the process that would train, as on a machine of a cluster with another data set or another commit."""
     with pytest.raises(study.StudyError, match="dense with seed 1 failed, exit code 1: .*other layers, settings or data"):
         study.train_apart("dense", 1, 1, made_from="0a1b2c3d")
+
+
+@pytest.mark.parametrize("entry", [{"candidate": [1]}, {"seed": "1"}, {"history": 0}])
+def test_a_run_with_entries_of_other_kinds_is_named(tmp_path, entry):
+    path = write(tmp_path / "runs.jsonl", [run() | entry])
+    with pytest.raises(study.StudyError, match="line 1: expected a run with candidate, .*found"):
+        study.load_runs(path)
+
+
+@pytest.mark.parametrize("address", ["10.0.0.1", "foo://1:2"])
+def test_what_is_no_address_of_a_scheduler_is_named(address):
+    with pytest.raises(study.StudyError, match=f"^{address}: no Dask scheduler answers"), study._where(1, address):
+        pass
 
 
 def test_a_scheduler_that_does_not_answer_is_named():

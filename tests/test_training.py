@@ -219,6 +219,34 @@ def test_damaged_model_of_the_project(run, few, tmp_path, monkeypatch):
     assert origin == f"flat: trained here (damaged: history.pickle is missing; set aside as {tmp_path.name}/local/flat.damaged-1)"
     assert (tmp_path / "local" / "flat.damaged-1" / "manifest.json").exists()
     assert "loaded" in run().origin
+    # Brought back, and damaged again: the one trained meanwhile is loaded, and the damage named all the same.
+    training.retrain(FLAT, few, SETTINGS, models=tmp_path)
+    (tmp_path / "flat" / "history.pickle").unlink()
+    assert re.fullmatch(
+        "flat: loaded from the cache; trained with .*; the one that comes with the project is damaged: history.pickle is missing; "
+        f"set aside as {tmp_path.name}/local/flat.damaged-2",
+        run().origin,
+    )
+    assert run().origin.endswith(training.processor())
+
+
+def test_model_of_the_project_that_cannot_be_stored(few, tmp_path, monkeypatch):
+    """It is said before minutes are spent on its training, where that can be known; the old one is left."""
+    training.retrain(FLAT, few, SETTINGS, models=tmp_path)
+    before = {path: path.read_bytes() for path in (tmp_path / "flat").rglob("*") if path.is_file()}
+    named = rf"flat could not be stored in {tmp_path.name}/flat: .*\. What stood there is as it was"
+    with monkeypatch.context() as patch, pytest.raises(training.TrainingError, match=named):
+        read_only(patch)
+        patch.setattr(training, "train", None)
+        training.retrain(FLAT, few, replace(SETTINGS, seed=2), models=tmp_path)
+
+    def full(*arguments):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(training.tf.saved_model, "save", full)
+    with pytest.raises(training.TrainingError, match=named.replace(".*", "No space left on device")):
+        training.retrain(FLAT, few, replace(SETTINGS, seed=2), models=tmp_path)
+    assert {path: path.read_bytes() for path in (tmp_path / "flat").rglob("*") if path.is_file()} == before
 
 
 def test_files_replaced_by_another_models(run, tmp_path, monkeypatch):
@@ -489,11 +517,51 @@ def test_nan_loss_in_validation_alone(few, run, tmp_path):
     assert "its validation loss was nan after epoch 1." in message
 
 
+def test_layer_that_fails_in_training(run, tmp_path):
+    """With whatever kind of error; what the project says itself keeps its own."""
+
+    class Broken(layers.Layer):
+        def call(self, inputs, training=False):
+            if training:
+                raise RuntimeError("the layer is out of order")
+            return inputs
+
+    message = never_stored(run, replace(FLAT, make_layers=lambda: [Broken(), *FLAT.make_layers()]), tmp_path)
+    assert message.startswith("flat cannot be trained: the layer is out of order. Nothing was stored.")
+
+
+def test_settings_of_numpy(run, few):
+    numpys = replace(FLAT, make_layers=lambda: [layers.Dropout(np.float64(0.5)), *FLAT.make_layers()])
+    assert training.ingredients(numpys, few, SETTINGS)["layers"][0]["rate"] == 0.5
+
+
+def test_settings_that_cannot_be_written_down(few):
+    class Mine(layers.Dense):
+        def get_config(self):
+            return {**super().get_config(), "mine": {1, 2}}
+
+    odd = replace(FLAT, make_layers=lambda: [Mine(10, activation="softmax")])
+    with pytest.raises(InputError, match=r"^flat: expected layers with numbers and texts as settings; found others: .*set.*\.$"):
+        training.ingredients(odd, few, SETTINGS)
+
+
+def test_network_that_loses_all_in_the_end(run, tmp_path):
+    """What it read of the training images before counts no more."""
+
+    class OffInTest(layers.Layer):
+        def call(self, inputs, training=False):
+            return inputs if training else inputs * 0
+
+    message = never_stored(run, replace(FLAT, make_layers=lambda: [OffInTest(), *FLAT.make_layers()]), tmp_path, epochs=20)
+    assert "flat does not learn to read digits: in epoch 20 it read" in message
+
+
 def test_network_that_learns_nothing(run, tmp_path):
-    """After a hundred steps, not before: small data sets take some epochs."""
+    """After fifty steps, not before: small data sets take some epochs."""
     dead = replace(FLAT, make_layers=lambda: [layers.Dense(10, kernel_initializer="zeros", activation="softmax", trainable=False)])
     message = never_stored(run, dead, tmp_path, epochs=30)
-    assert message.startswith("flat learns nothing: in epoch 25 it read 10.0 % of the training images correctly, and then 10.0 %")
+    seen = "in epoch 13 it read 10.0 % of the training images correctly, and then 10.0 %"
+    assert message.startswith(f"flat does not learn to read digits: {seen}")
     assert "guessing reads 10 %. Nothing was stored." in message
 
 
