@@ -211,7 +211,7 @@ def _errors(runs: Sequence[Run], nearby: np.ndarray, labels: np.ndarray) -> Find
     chance = 100 * float(nearby[misread][others].mean())
     here = (
         f"in {found:.0f} % of errors, the digit read is among the most similar images; "
-        f"any other wrong digit in {chance:.0f} %"
+        f"of the other wrong digits, each is in {chance:.0f} % on average"
     )
     return "one can often see the digit that was read", here, [found > 50 and found > chance]
 

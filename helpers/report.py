@@ -37,7 +37,9 @@ NO_STUDY = Headline((
 
 
 def number(value: float) -> str:
-    """A number for a table: two decimals, or a single digit that counts if it is below 0.01."""
+    """A number for a table: two decimals, a single digit that counts if it is below 0.01, or that it is smaller still."""
+    if 0 < abs(value) < 0.0001:
+        return "< 0.0001" if value > 0 else "> -0.0001"
     return f"{value:.2f}" if value == 0 or abs(value) >= 0.01 else f"{value:.1g}"
 
 
@@ -68,7 +70,8 @@ def headline(
         f"is {sums.index[0]}, {sums.iloc[0]:.2f} against {sums.iloc[1]:.2f}; it reads {read:,} of {images:,} "
         f"test images correctly, {100 * read / images:.2f} % (95 % interval {100 * low:.2f} to {100 * high:.2f} %).",
         f"The article's code gave the convolutional network pixels from 0 to 255 and the dense one pixels from 0 to 1. "
-        f"With both on pixels from 0 to 1, the same rule picks {all_sums.index[0]}, with {all_sums.iloc[0]:.2f}.",
+        f"With both on pixels from 0 to 1 (conv is called conv-normalised then), the same rule picks {all_sums.index[0]}, "
+        f"with {all_sums.iloc[0]:.2f}.",
     ]
     if scores.empty:
         return Headline((*notices, *sentences), accuracies.map(number))

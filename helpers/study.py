@@ -320,6 +320,12 @@ def mean_history(runs: Sequence[Run], name: str) -> pd.DataFrame:
     return mean.set_axis(pd.RangeIndex(1, len(mean) + 1, name="epoch"))
 
 
+def late_rises(runs: Sequence[Run], name: str) -> int:
+    """In how many runs of a candidate the validation loss is higher after the last epoch than after the one before."""
+    losses = [run["history"]["val_loss"] for run in runs if run["candidate"] == name]
+    return sum(loss[-1] > loss[-2] for loss in losses if len(loss) > 1)
+
+
 def read_correctly(runs: Sequence[Run], name: str, images: int) -> np.ndarray:
     """Whether each run of a candidate reads each test image correctly, bool, shape (runs, images)."""
     chosen = [run for run in runs if run["candidate"] == name]

@@ -48,8 +48,12 @@ def test_headline_as_text_and_html():
 
 
 @pytest.mark.parametrize(
-    ("value", "shown"), [(98.456, "98.46"), (-0.5, "-0.50"), (0, "0.00"), (0.004, "0.004"), (2.4e-6, "2e-06"), (-0.0042, "-0.004")]
-)
+    ("value", "shown"),
+    [
+        (98.456, "98.46"), (-0.5, "-0.50"), (0, "0.00"), (0.004, "0.004"), (-0.0042, "-0.004"),
+        (0.0001, "0.0001"), (2.4e-6, "< 0.0001"), (-2e-5, "> -0.0001"),
+    ],
+)  # fmt: skip
 def test_numbers_of_any_size_can_be_read(value, shown):
     assert report.number(value) == shown
 

@@ -131,6 +131,12 @@ def test_mean_history_by_hand():
     assert mean.index.tolist() == [1, 2] and mean["accuracy"].tolist() == pytest.approx([0.5, 0.97])
 
 
+def test_late_rises_by_hand():
+    rising, falling, short = ({"val_loss": losses} for losses in ([0.5, 0.1, 0.2], [0.5, 0.2, 0.2], [0.5]))
+    runs = [run(seed=seed) | {"history": history} for seed, history in enumerate([rising, falling, rising, short])]
+    assert (study.late_rises(runs, "dense"), study.late_rises(runs, "conv")) == (2, 0)
+
+
 def test_misread_images_and_confusions():
     runs = [run(misread=[2, 5]), run("conv"), run(seed=2, misread=[5])]
     correct = study.read_correctly(runs, "dense", 10)
