@@ -106,7 +106,7 @@ def _address(server: subprocess.Popen, folder: Path) -> str:
 def opened(browser, address: str):
     """The page with the notebook, once all of its cells are there."""
     page = browser.new_page(viewport={"width": 1280, "height": 900})
-    page.set_default_timeout(30_000)
+    page.set_default_timeout(60_000)  # milliseconds; on an idle machine with two cores nothing takes more than 15 seconds
     page.goto(address)
     page.wait_for_function("count => document.querySelectorAll('.jp-Notebook .jp-CodeCell').length === count", arg=len(CODE))
     page.wait_for_function(f"() => ({NOW})().idle")
