@@ -232,10 +232,14 @@ def test_only_what_storing_leaves_is_cleared(entry, tmp_path):
 def test_file_that_comes_or_goes_while_an_entry_is_verified(entry, monkeypatch):
     """As may happen where another process does not let go of the cache."""
     listed = cache._files(entry)
-    monkeypatch.setattr(cache, "_files", lambda folder: listed)
     (entry / "saved_model" / "late").write_text("")
-    cache.load(entry, MADE_FROM)
+    answers = iter([listed, [*listed, "saved_model/late"]])
+    with monkeypatch.context() as patch:
+        patch.setattr(cache, "_files", lambda folder: next(answers))
+        cache.load(entry, MADE_FROM)
+    (entry / "saved_model" / "late").unlink()
     (entry / "saved_model" / "saved_model.pb").unlink()
+    monkeypatch.setattr(cache, "_files", lambda folder: listed)
     assert problem(entry) == "damaged: saved_model/saved_model.pb has changed"
 
 

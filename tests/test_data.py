@@ -303,7 +303,11 @@ def test_folder_that_cannot_be_reached(no_network, monkeypatch, tmp_path):
         data.load_mnist()
 
 
-@pytest.mark.parametrize("content", [None, b"", b"text", gzip.compress(b""), gzip.compress(b"1,2,3\n"), gzip.compress(b"0,1\n" * 99)[:-9]])
+@pytest.mark.parametrize(
+    "content",
+    [None, b"", b"text", gzip.compress(b""), gzip.compress(b"1,2,3\n"), gzip.compress(b"0,1\n" * 99)[:-9]],
+    ids=["missing", "empty", "text", "nothing in it", "another table", "cut off"],  # in the bytes is the time of day
+)
 def test_sample_that_is_damaged(content, monkeypatch, tmp_path):
     path = tmp_path / "mnist_5k.csv.gz"
     if content is not None:
