@@ -64,7 +64,7 @@ class Entry:
     history
         Accuracies and losses, a float an epoch.
     made_with
-        Versions and processor, as `store` was told.
+        Versions and arithmetic, as `store` was told.
     """
 
     saved_model: Path
@@ -127,7 +127,7 @@ def store(
     made_from
         All that decides what comes out of the training, fit for JSON; `load` compares it.
     made_with
-        Versions and processor: recorded, not compared.
+        Versions and arithmetic: recorded, not compared.
 
     Raises
     ------

@@ -1,44 +1,141 @@
-"""The process and the machine: start TensorFlow, name the processor."""
+"""The process and the machine: start TensorFlow so that it computes alike everywhere, and tell what it computes with.
+
+One environment variable has a say:
+
+`MNIST_COMPUTE`
+    ``portable``, the default, gives the same weights to the last bit on every x86-64 Linux machine with AVX2,
+    however many cores it has; ``native`` lets TensorFlow choose instructions and threads, on the CPU; ``gpu``
+    lets it compute on a visible GPU as well. With these two the last digits are those of the machine.
+"""
 
 import os
 import platform
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from helpers.checks import ReadableError
-from helpers.report import number
+from helpers.checks import InputError, ReadableError
+
+# TensorFlow reads these at its import: oneDNN's kernels everywhere, not only where they gain most, and in
+# them no instruction that only some processors have.
+PORTABLE = {"TF_ENABLE_ONEDNN_OPTS": "1", "ONEDNN_MAX_CPU_ISA": "AVX2"}
+# With one thread or two, oneDNN adds up in the same order; for more it cuts sums into other parts.
+THREADS = 2
+WAYS = ("portable", "native", "gpu")
 
 
 def start_tensorflow(threads: int = 0) -> None:
     """Import TensorFlow without its start-up messages, and make it deterministic.
 
-    Called before anything else imports TensorFlow. From then on the same seed gives the
-    same weights, to the last bit, on the same hardware and software.
+    Called before anything else imports TensorFlow. What the user has set of the variables in
+    PORTABLE is respected; `notices` then says so.
 
     Parameters
     ----------
     threads
-        How many TensorFlow may compute with; 0 leaves that to TensorFlow. The last digits
-        of a convolutional network depend on it.
+        How many TensorFlow may compute with; 0 stands for THREADS, and where MNIST_COMPUTE lifts
+        portability for what TensorFlow chooses.
 
     Raises
     ------
+    InputError
+        If MNIST_COMPUTE is none of its values.
     RuntimeError
         If TensorFlow already computes with another number of threads.
     """
+    way = _way()
+    is_first = "tensorflow" not in sys.modules
+    if way == "portable" and is_first:
+        for name, value in PORTABLE.items():
+            os.environ.setdefault(name, value)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with _silent_stderr():
         import tensorflow as tf
     # It announces each model that is stored, with its path, and warns that each training is traced anew.
     tf.get_logger().setLevel("ERROR")
     tf.config.experimental.enable_op_determinism()
+    if way == "portable" and is_first:
+        threads = threads or THREADS
     if threads:
         tf.config.threading.set_intra_op_parallelism_threads(threads)
         tf.config.threading.set_inter_op_parallelism_threads(threads)
+    if way != "gpu" and is_first:
+        tf.config.set_visible_devices([], "GPU")
+
+
+def notices() -> list[str]:
+    """What keeps this process from the results of others, or how to use what it leaves idle: a sentence each.
+
+    Called once TensorFlow is started; empty as a rule.
+    """
+    import tensorflow as tf
+
+    found = []
+    if (way := _way()) != "portable":
+        found.append(f"MNIST_COMPUTE={way} was set for this run: last digits may differ from those of other machines.")
+    elif tf.config.list_physical_devices("GPU"):
+        found.append(
+            "There is a GPU, which this run left idle so that its results are the same as everywhere; "
+            "MNIST_COMPUTE=gpu lets it be used, and last digits differ then."
+        )
+    found += [
+        f"{name} is {os.environ.get(name)} instead of {value} in this run: last digits may differ from those of other machines."
+        for name, value in PORTABLE.items()
+        if way == "portable" and name in os.environ and os.environ[name] != value
+    ]
+    if way == "portable" and not PORTABLE.keys() <= os.environ.keys():
+        found.append("TensorFlow was imported before the project could prepare it: last digits may differ from those of other machines.")
+    if not _has_avx2():
+        found.append("This machine is no x86-64 processor with AVX2 under Linux: last digits may differ from those of such machines.")
+    return found
+
+
+def arithmetic() -> dict[str, str]:
+    """What decides the last bits of a computation with TensorFlow in this process, besides versions.
+
+    The processor by family and model, since virtual machines give it any name; the instruction
+    sets that oneDNN may use and that NumPy uses; the number of threads; the device.
+    """
+    import numpy as np
+    import tensorflow as tf
+
+    # TensorFlow decides by itself where nothing is set.
+    one_dnn = os.environ.get("ONEDNN_MAX_CPU_ISA", "all") if os.environ.get("TF_ENABLE_ONEDNN_OPTS", "auto") == "1" else (
+        f"TF_ENABLE_ONEDNN_OPTS={os.environ.get('TF_ENABLE_ONEDNN_OPTS', 'auto')}"
+    )
+    simd = np.show_config(mode="dicts")["SIMD Extensions"]
+    return {
+        "system": f"{platform.system()} {platform.machine()}",
+        "processor": processor(),
+        "AVX2": "yes" if _has_avx2() else "no",
+        "oneDNN": one_dnn,
+        "NumPy SIMD": (simd.get("found") or simd["baseline"])[-1],
+        "threads": str(tf.config.threading.get_intra_op_parallelism_threads()),
+        "device": "GPU" if tf.config.get_visible_devices("GPU") else "CPU",
+    }
+
+
+def is_portable(made_with: Mapping[str, str]) -> bool:
+    """Whether a process with this `arithmetic` gives the bits that every such process gives."""
+    expected = {"AVX2": "yes", "oneDNN": PORTABLE["ONEDNN_MAX_CPU_ISA"], "device": "CPU", "system": "Linux x86_64"}
+    return made_with.items() >= expected.items() and made_with.get("threads") in ("1", "2")
+
+
+def same_bits(one: Mapping[str, str], other: Mapping[str, str]) -> bool:
+    """Whether the same training must give the same bits, with what two models or runs were made with."""
+    if is_portable(one) and is_portable(other):
+        return all(one[name] == other[name] for name in ("TensorFlow", "Keras"))
+    return one == other
+
+
+def _way() -> str:
+    way = os.environ.get("MNIST_COMPUTE", WAYS[0])
+    if way not in WAYS:
+        raise InputError(f"MNIST_COMPUTE is {way!r}; expected {', '.join(WAYS[:-1])} or {WAYS[-1]}. Set it to one of these, or unset it.")
+    return way
 
 
 def start_notebook() -> None:
@@ -50,6 +147,8 @@ def start_notebook() -> None:
     start_tensorflow()
     import pandas as pd
     from IPython import get_ipython
+
+    from helpers.report import number
 
     pd.set_option("display.float_format", number, "display.max_colwidth", None, "display.width", 200)
 
@@ -65,11 +164,22 @@ def _show_message_alone(shell: Any, kind: type[BaseException], error: BaseExcept
 
 
 def processor() -> str:
-    """The processor's model, as far as the system tells."""
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
-    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return models[0] if models else platform.processor() or platform.machine()
+    """The processor by maker, family and model, as far as the system tells."""
+    found = _cpuinfo()
+    if {"vendor_id", "cpu family", "model"} <= found.keys():
+        return f"{found['vendor_id']} family {found['cpu family']} model {found['model']}"
+    return platform.processor() or platform.machine()
+
+
+def _has_avx2() -> bool:
+    return platform.machine() == "x86_64" and "avx2" in _cpuinfo().get("flags", "").split()
+
+
+def _cpuinfo() -> dict[str, str]:
+    """What Linux tells of the first processor; empty elsewhere."""
+    path = Path("/proc/cpuinfo")
+    lines = path.read_text().partition("\n\n")[0].splitlines() if path.exists() else []
+    return {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
 
 
 @contextmanager

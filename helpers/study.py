@@ -8,7 +8,7 @@ A study is a file of JSON lines, one a finished run::
     misread, taken_for indices of the test images that are read wrongly, and the digits read there
     seconds            how long the training took
     made_from, data    fingerprint of all that decides what comes out, and the data's SHA-256
-    made_with          versions and processor
+    made_with          versions and arithmetic
 
 Every run has a process with one thread to itself, so what comes out does not depend on how
 many run at once, nor where. A process of its own, because Keras draws the seeds of a new
@@ -169,7 +169,7 @@ def train_here(name: str, seed: int, epochs: int, made_from: str) -> Run:
     start = time.perf_counter()
     network, history = training.train(candidate, digits, settings)
     seconds = time.perf_counter() - start
-    predicted = network.predict(candidate.inputs(digits.test_images), batch_size=500, verbose=0).argmax(axis=1)
+    predicted = network.predict(candidate.inputs(digits.test_images), batch_size=training.ROWS_AT_ONCE, verbose=0).argmax(axis=1)
     return outcome(name, seed, history, digits.test_labels, predicted) | {
         "seconds": round(seconds, 2), "made_from": found, "data": digits.digest, "made_with": training.made_with(),
     }  # fmt: skip

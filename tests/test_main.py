@@ -54,12 +54,35 @@ def test_the_number_of_seeds_is_missing(monkeypatch):
 @pytest.mark.parametrize(
     ("value", "other", "alike"),
     [
-        (196.54, 196.55, False), (3e-9, 8e-5, False), (0.7906003, 0.7906004, True), (203, 204, False), ("holds", "holds", True),
-        ({"a": [1, 2.0]}, {"a": [1, 2.0]}, True), ({"a": 1}, {"b": 1}, False), ([1.0, 2.0], [1.0], False), (1.0, None, False),
+        (196.54, 196.55, False), (196.541, 196.544, True), (0.9857, 0.9858, False), (0.985700, 0.985704, True), (2.03, 2.04, False),
+        (0.3329920, 0.3329878, True), (0.33, 0.34, False), (3e-9, 8e-5, False), (0.0, 0.0001, False), (203, 204, False),
+        ("holds", "holds", True), ("holds", "holds in part", False), ({"a": [1, 2.0]}, {"a": [1, 2.0]}, True),
+        ({"a": 1}, {"b": 1}, False), ([1.0, 2.0], [1.0], False), (1.0, None, False),
     ],
 )  # fmt: skip
-def test_results_are_compared_but_for_the_last_digits(value, other, alike):
+def test_results_are_compared_in_the_digits_that_are_printed(value, other, alike):
     assert commands._alike(value, other) == alike
+
+
+def test_a_mistake_of_one_printed_digit_is_noticed_in_every_result():
+    """A step of the last of the two decimals that tables show, of percents where a share is stored."""
+    stored = json.loads(commands.CHECKED_RESULTS.read_text(encoding="utf-8"))
+    numbers = 0
+
+    def check(value, path):
+        nonlocal numbers
+        if isinstance(value, dict | list):
+            for name, item in value.items() if isinstance(value, dict) else enumerate(value):
+                check(item, (*path, name))
+        elif isinstance(value, float):
+            step = 0.01 if abs(value) > 1 else 0.0001
+            assert not commands._alike(value, value + step) and not commands._alike(value, value - step), path
+            numbers += 1
+        else:
+            assert not commands._alike(value, f"{value} " if isinstance(value, str) else value + 1), path
+
+    check(stored, ())
+    assert numbers > 500
 
 
 def test_commands_are_run_though_a_folder_has_their_name():

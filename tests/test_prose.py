@@ -48,8 +48,8 @@ SOURCES = json.loads((ROOT / "tests" / "results.json").read_text()) | {
 }
 REFERENCES = tomllib.loads((ROOT / "tests" / "prose.toml").read_text(encoding="utf-8"))
 NUMBER = re.compile(r"\d+(?:,\d{3})*(?:\.\d+)?")
-# Not prose: code, where links lead, markup, and the numbers that order sections and lists.
-NOT_PROSE = re.compile(r"^    .*$|`[^`]*`|\]\([^)]*\)|<[^>]+>|^(#+ )?\d+\. ", re.MULTILINE)
+# Not prose: code, where links lead, markup, the numbers that order sections and lists, and names of processors.
+NOT_PROSE = re.compile(r"^    .*$|`[^`]*`|\]\([^)]*\)|<[^>]+>|^(#+ )?\d+\. |x86-64|arm64|AVX2|AVX-512", re.MULTILINE)
 
 
 def places() -> dict[str, str]:

@@ -1,4 +1,6 @@
+import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +11,7 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
 from helpers import startup
+from helpers.checks import InputError
 
 ROOT = Path(__file__).parent.parent
 
@@ -76,5 +79,110 @@ def test_errors_reach_a_notebook_in_a_sentence():
     assert len("".join(unforeseen.traceback).splitlines()) >= 3
 
 
-def test_processor_is_named():
-    assert startup.processor()
+# --- portable arithmetic
+
+STARTED = """
+import json, os, sys
+%s
+from helpers import startup
+from helpers.checks import InputError
+startup.start_tensorflow()
+print(json.dumps([{name: os.environ.get(name) for name in startup.PORTABLE}, startup.arithmetic(), startup.notices()]))
+"""
+
+
+def started(before="", **environment):
+    """Variables, arithmetic and notices of a new process that starts TensorFlow."""
+    clean = {name: value for name, value in os.environ.items() if name not in {*startup.PORTABLE, "MNIST_COMPUTE"}}
+    done = subprocess.run(
+        [sys.executable, "-c", STARTED % before], cwd=ROOT, env=clean | environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+on_avx2 = pytest.mark.skipif(not startup._has_avx2(), reason="needs an x86-64 processor with AVX2, under Linux")
+
+
+@on_avx2
+@pytest.mark.tensorflow
+def test_arithmetic_is_portable_unless_told_otherwise():
+    variables, arithmetic, notices = started()
+    assert variables == startup.PORTABLE and notices == []
+    assert startup.is_portable(arithmetic) and (arithmetic["threads"], arithmetic["device"]) == ("2", "CPU")
+
+
+@on_avx2
+@pytest.mark.tensorflow
+@pytest.mark.parametrize(
+    ("before", "environment", "said"),
+    [
+        ("", {"ONEDNN_MAX_CPU_ISA": "SSE41"}, "ONEDNN_MAX_CPU_ISA is SSE41 instead of AVX2 in this run: last digits may differ"),
+        ("", {"TF_ENABLE_ONEDNN_OPTS": "0"}, "TF_ENABLE_ONEDNN_OPTS is 0 instead of 1 in this run: last digits may differ"),
+        ("", {"MNIST_COMPUTE": "native"}, "MNIST_COMPUTE=native was set for this run: last digits may differ"),
+        ("import tensorflow", {}, "TensorFlow was imported before the project could prepare it: last digits may differ"),
+        ("from helpers import startup; startup._has_avx2 = lambda: False", {}, "This machine is no x86-64 processor with AVX2"),
+    ],
+    ids=["instructions", "oneDNN", "native", "imported before", "no AVX2"],
+)
+def test_what_keeps_the_bits_from_being_the_same_is_respected_and_said_in_a_line(before, environment, said):
+    variables, arithmetic, notices = started(before, **environment)
+    assert len(notices) == 1 and notices[0].startswith(said)
+    assert environment.items() <= (variables | {"MNIST_COMPUTE": environment.get("MNIST_COMPUTE")}).items()
+    assert not startup.is_portable(arithmetic)
+
+
+@pytest.mark.tensorflow
+@pytest.mark.parametrize(("compute", "said", "hidden"), [("portable", "left idle", True), ("gpu", "MNIST_COMPUTE=gpu", False)])
+def test_a_visible_gpu_is_left_idle_unless_asked_for(compute, said, hidden):
+    """No machine of the tests' has one: TensorFlow is told that there is one, and what it is told to leave idle is looked at."""
+    before = (
+        "import tensorflow as tf\nfrom helpers import startup\nos.environ.update(startup.PORTABLE)\n"
+        "del sys.modules['tensorflow']\nsys.modules['tensorflow'] = tf\n"
+        "tf.config.list_physical_devices = lambda kind=None: ['a GPU']\n"
+    )
+    _, _, notices = started(before, MNIST_COMPUTE=compute)
+    assert any(said in notice for notice in notices)
+    assert hidden == ("MNIST_COMPUTE=gpu lets it be used" in notices[0])
+
+
+def test_another_way_to_compute_is_an_error(monkeypatch):
+    monkeypatch.setenv("MNIST_COMPUTE", "fast")
+    with pytest.raises(InputError, match="^MNIST_COMPUTE is 'fast'; expected portable, native or gpu. Set it to one of these, or unset it"):
+        startup.start_tensorflow()
+
+
+MADE_WITH = {"TensorFlow": "2", "Keras": "3", "Python": "3.11", "processor": "one", "NumPy SIMD": "X86_V3"} | {
+    "system": "Linux x86_64", "AVX2": "yes", "oneDNN": "AVX2", "threads": "2", "device": "CPU",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("change", "promised"),
+    [
+        ({}, True), ({"processor": "another"}, True), ({"NumPy SIMD": "X86_V4", "Python": "3.13", "threads": "1"}, True),
+        ({"threads": "4"}, False), ({"TensorFlow": "3"}, False), ({"Keras": "4"}, False), ({"device": "GPU"}, False),
+        ({"oneDNN": "all"}, False), ({"AVX2": "no"}, False), ({"system": "Linux aarch64"}, False),
+    ],
+)  # fmt: skip
+def test_bits_are_promised_where_the_arithmetic_is_portable(change, promised):
+    assert startup.same_bits(MADE_WITH, MADE_WITH | change) == promised
+
+
+def test_bits_are_promised_where_all_is_the_same():
+    native = MADE_WITH | {"oneDNN": "all"}
+    assert startup.same_bits(native, dict(native)) and not startup.same_bits(native, native | {"processor": "another"})
+
+
+def test_processor_is_named_by_family_and_model():
+    """A virtual machine may give any name."""
+    if not Path("/proc/cpuinfo").exists():
+        pytest.skip("only Linux tells them")
+    assert re.fullmatch(r"\w+ family \d+ model \d+", startup.processor())
+
+
+def test_startup_imports_no_large_library():
+    program = "import sys, helpers.startup; print(len(sys.modules), [name for name in %r if name in sys.modules])"
+    large = ("pandas", "scipy", "sklearn", "matplotlib", "mlxtend", "tensorflow")
+    done = subprocess.run([sys.executable, "-c", program % (large,)], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.endswith(" []\n"), done.stdout

@@ -227,7 +227,7 @@ def test_damaged_model_of_the_project(run, few, tmp_path, monkeypatch):
         f"set aside as {tmp_path.name}/local/flat.damaged-2",
         run().origin,
     )
-    assert run().origin.endswith(training.processor())
+    assert run().origin.endswith(training.arithmetic()["processor"])
 
 
 def test_model_of_the_project_that_cannot_be_stored(few, tmp_path, monkeypatch):
