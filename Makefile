@@ -14,7 +14,7 @@ ENVIRONMENT := .venv/installed
 export PYTHONUTF8 := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-quick test-full browser-test lint lab retrain refresh study worker bench html lock setup-git clean
+.PHONY: help run test test-quick test-full portable browser-test lint lab retrain refresh study worker bench html lock setup-git clean
 
 help:  ## list the commands
 	@echo "Commands:"
@@ -28,15 +28,18 @@ run: $(ENVIRONMENT)  ## execute the notebook, write it and an HTML report to bui
 
 test: $(ENVIRONMENT)  ## run the unit tests, then re-execute the notebook and compare its outputs
 	@mode=$$($(BIN)/python -m helpers nbval) \
-		&& $(BIN)/pytest tests -m "not slow and not browser" -n logical --dist loadfile \
+		&& $(BIN)/pytest tests -m "not slow and not browser and not portable" -n logical --dist loadfile \
 		&& $(BIN)/pytest $(NOTEBOOK) $$mode --nbval-current-env --nbval-cell-timeout=1200 \
 		&& $(BIN)/python -m helpers results
 
-test-quick: $(ENVIRONMENT)  ## run the unit tests that need no TensorFlow (seconds)
-	@$(BIN)/pytest tests -p no:nbval -m "not slow and not tensorflow and not browser"
+test-quick: $(ENVIRONMENT)  ## run the unit tests that need neither TensorFlow nor much time (seconds)
+	@$(BIN)/pytest tests -p no:nbval -m "not slow and not tensorflow and not browser and not portable and not thorough"
 
 test-full: $(ENVIRONMENT)  ## train from scratch, kill trainings, and check what comes out (minutes)
 	@$(BIN)/pytest tests -m slow --durations=0
+
+portable: $(ENVIRONMENT)  ## train on emulated processors, run the notebook under other arithmetic: same bits, same digits (minutes)
+	@$(BIN)/pytest tests -p no:nbval -m portable -rs --durations=0
 
 browser-test: $(ENVIRONMENT)  ## use the notebook in JupyterLab, in Chromium, as its readers do (minutes)
 	@$(BIN)/pytest tests -p no:nbval -m browser -rs --durations=0

@@ -424,7 +424,7 @@ def _look_up(candidate: Candidate, made_from: dict[str, Any], models: Path, obst
 def _load(candidate: Candidate, folder: Path, made_from: dict[str, Any]) -> TrainedModel:
     entry = cache.load(folder, made_from)
     try:
-        versions = "TensorFlow {TensorFlow}, Keras {Keras} on {processor}".format_map(entry.made_with)
+        versions = "TensorFlow {TensorFlow} on {processor}".format_map(entry.made_with)
         layer = keras.layers.TFSMLayer(str(entry.saved_model), call_endpoint="serve")
         network = keras.Sequential([keras.Input(candidate.input_shape), layer], name=candidate.name)
     except Exception as error:  # it is what was stored, so by another version or program: training anew helps

@@ -24,10 +24,12 @@ def peak():
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Without the tests that need TensorFlow, their modules, which start it, are not even imported."""
-    if "not tensorflow" in config.option.markexpr and collection_path.suffix == ".py":
-        return "\nstart_tensorflow()\n" in collection_path.read_text(encoding="utf-8") or None
-    return None
+    """Modules whose tests are all left out are not even imported: what they import would take seconds."""
+    left_out = {"not tensorflow": "\nstart_tensorflow()\n", "not thorough": "\npytestmark = pytest.mark.thorough\n"}
+    if collection_path.suffix != ".py":
+        return None
+    text = collection_path.read_text(encoding="utf-8")
+    return any(wanted in config.option.markexpr and line in text for wanted, line in left_out.items()) or None
 
 
 @pytest.fixture(scope="session")

@@ -272,6 +272,7 @@ def killing(scenario, tmp_path):
 
 
 @NEEDS_FORK
+@pytest.mark.thorough
 def test_killed_at_any_moment_of_storing(tmp_path):
     """At each line that is run: the next one finds the old entry or the new one, whole, or none if there was none; and stores."""
     count = killing("stored", tmp_path)
@@ -313,6 +314,7 @@ print("done")
 
 
 @pytest.mark.parametrize("processes", [2, 4])
+@pytest.mark.thorough
 def test_processes_that_store_the_same_entry(processes, tmp_path):
     """At the same time, again and again: each succeeds, and reads nothing half."""
     commands = [[sys.executable, "-c", IN_TURN, tmp_path / "cache", str(number)] for number in range(processes)]

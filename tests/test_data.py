@@ -232,6 +232,7 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.thorough
 def test_download_that_is(fault, no_network, sample_as_mnist, server, arrays, monkeypatch, tmp_path):
     """A bounded wait, then the next source; without one the sample, with the reason. Nothing bad is kept."""
     url, folder = server
@@ -490,6 +491,7 @@ def large_file(path):
     [zip_bomb, zip_bomb_that_says_it_is_small, archive_of_a_million_members, array_that_says_it_is_large,
      unusual_compression, large_file],
 )  # fmt: skip
+@pytest.mark.thorough
 def test_memory_that_is_taken_for(make, tmp_path, in_a_new_process):
     """At most 512 MB, the packages included; then an error that names the file."""
     make(tmp_path / "wrong.npz")

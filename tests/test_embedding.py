@@ -13,6 +13,7 @@ def graph(sample):
     return embedding.neighbour_graph(sample.test_images)
 
 
+@pytest.mark.thorough
 def test_embedding_of_real_digits(sample, graph):
     """The one that scikit-learn makes of the pixels in a single step, as in the article."""
     points = embedding.spectral_embedding(graph)
@@ -31,6 +32,7 @@ def test_neighbour_graph(sample, graph):
     assert (graph[7].toarray()[0, nearest] > 0).all() and graph.sum() == pytest.approx(5_000)
 
 
+@pytest.mark.thorough
 def test_multigrid_finds_the_same_map(graph, monkeypatch):
     """As for graphs too large for Arpack; digit by digit the same each time, and nothing else is seeded by it."""
     exact = embedding.spectral_embedding(graph)
@@ -45,6 +47,7 @@ def test_multigrid_finds_the_same_map(graph, monkeypatch):
     assert all(abs(np.corrcoef(points[:, axis], exact[:, axis])[0, 1]) > 0.999 for axis in (0, 1))
 
 
+@pytest.mark.thorough
 def test_zeros_and_ones_lie_apart(sample, graph):
     """An image of a 0 or a 1 lies nearer to the middle of its own digit than to that of the other."""
     points, labels = embedding.spectral_embedding(graph), sample.test_labels
@@ -55,6 +58,7 @@ def test_zeros_and_ones_lie_apart(sample, graph):
         assert nearer.mean() > 0.9
 
 
+@pytest.mark.thorough
 def test_more_neighbours_give_another_map(sample):
     few, many = (embedding.neighbour_graph(sample.test_images, n) for n in (5, 10))
     assert many.nnz > few.nnz

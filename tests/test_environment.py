@@ -69,6 +69,7 @@ def test_installed_is_what_is_pinned(pin):
     assert version(name) == wanted
 
 
+@pytest.mark.thorough
 def test_kernel_answers_requests_that_follow_closely():
     """ipykernel 7.0 to 7.3 leave a request lying after some tens of these pairs; in JupyterLab, Run All does not end then."""
     with run_kernel() as client:
@@ -93,6 +94,7 @@ def test_supported_pythons_are_named_alike():
         assert "Python 3.11 to 3.13" in (ROOT / name).read_text(encoding="utf-8")
 
 
+@pytest.mark.thorough
 def test_no_file_names_a_package_index():
     """Where packages come from is the business of whoever installs them."""
     if not (ROOT / ".git").exists():

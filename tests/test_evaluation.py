@@ -92,6 +92,7 @@ def test_models_that_agree_do_not_differ():
     assert row[["only first", "only second", "difference, points", "low, points", "high, points", "p"]].tolist() == [0, 0, 0, 0, 0, 1]
 
 
+@pytest.mark.thorough
 def test_winner_of_equals_looks_better_where_it_was_chosen():
     """The expected maximum of m normally distributed values is 1.54 standard deviations above their mean for m = 10."""
     correct = np.random.default_rng(1).random((10, 20_000)) < 0.98
@@ -104,6 +105,7 @@ def test_winner_of_equals_looks_better_where_it_was_chosen():
     assert not result.equals(evaluation.winners_advantage(correct, seed=1))
 
 
+@pytest.mark.thorough
 def test_winner_by_far_gains_nothing_by_being_chosen():
     correct = np.random.default_rng(1).random((2, 20_000)) < [[0.99], [0.9]]
     result = evaluation.winners_advantage(correct)

@@ -8,6 +8,8 @@ import pytest
 from bs4 import BeautifulSoup
 from nbconvert import HTMLExporter
 
+pytestmark = pytest.mark.thorough
+
 PATH = Path(__file__).parent.parent / "mnist_digits.ipynb"
 CELLS = json.loads(PATH.read_text(encoding="utf-8"))["cells"]
 OUTPUTS = [output for cell in CELLS for output in cell.get("outputs", [])]

@@ -67,6 +67,7 @@ def extent(image):
     place=st.tuples(st.floats(-5, 120), st.floats(-5, 120)), height=st.floats(12, 160), thickness=st.floats(0.01, 0.2),
     shear=st.floats(-0.3, 0.3), light=st.booleans(),
 )  # fmt: skip
+@pytest.mark.thorough
 def test_any_digit_is_centred_in_its_box(place, height, thickness, shear, light):
     strokes = [[(x + shear * (1 - y), y) for x, y in stroke] for stroke in FOUR]
     picture = drawn((300, 300), place, height, max(1.5, thickness * height), strokes)
@@ -76,6 +77,7 @@ def test_any_digit_is_centred_in_its_box(place, height, thickness, shear, light)
     assert np.abs(np.array(ndimage.center_of_mass(image)) - 14).max() <= 0.5
 
 
+@pytest.mark.thorough
 def test_mnists_own_images_keep_their_form(sample):
     images = sample.test_images[::5]
     changes = [difference(as_mnist(255 - image), image) for image in images]
@@ -232,6 +234,7 @@ def test_picture_of_the_project():
 
 
 @pytest.mark.parametrize("name", ["photo.jpg", "photo.png"])
+@pytest.mark.thorough
 def test_photo_of_12_megapixels_takes_bounded_memory_and_time(tmp_path, name, in_a_new_process):
     large = np.asarray(Image.fromarray(on_paper()).resize((4000, 3000), Image.Resampling.BILINEAR))
     Image.fromarray(np.stack([large] * 3, axis=-1)).save(tmp_path / name, **({"compress_level": 1} if name.endswith("png") else {}))
@@ -246,6 +249,7 @@ def test_photo_of_12_megapixels_takes_bounded_memory_and_time(tmp_path, name, in
     assert seconds < 5 and grown < 200e6 and ink > 50
 
 
+@pytest.mark.thorough
 def test_large_transparent_picture_takes_bounded_memory(tmp_path, in_a_new_process):
     drawn = Image.fromarray(on_paper()).resize((6000, 6000), Image.Resampling.NEAREST)
     drawn.putalpha(200)
@@ -376,6 +380,7 @@ def test_a_digit_may_be_in_pieces():
     assert ndimage.label(image > 50, np.ones((3, 3)))[1] == 2
 
 
+@pytest.mark.thorough
 def test_hardly_any_digit_of_mnist_is_taken_for_several(sample):
     """Of all 70,000 three are."""
     refused = 0

@@ -111,6 +111,7 @@ HISTORIES = st.integers(1, 6).flatmap(
 
 @each_example(300)
 @given(history=HISTORIES)
+@pytest.mark.thorough
 def test_every_history_survives_a_round_trip(read, history):
     for protocol in PROTOCOLS:
         assert read(pickle.dumps(history, protocol)) == history
@@ -188,6 +189,7 @@ def try_it_and_its_mutants(read, content, seed):
 
 @each_example(MAX_EXAMPLES)
 @given(value=HISTORIES | VALUES, protocol=st.sampled_from(PROTOCOLS), seed=st.integers(0, 2**32))
+@pytest.mark.thorough
 def test_pickle_made_by_a_stranger(read, value, protocol, seed):
     try_it_and_its_mutants(read, pickle.dumps(value, protocol), seed)
 
@@ -197,10 +199,12 @@ def test_pickle_made_by_a_stranger(read, value, protocol, seed):
     opcodes=st.lists(st.tuples(st.sampled_from(OPCODES), st.sampled_from(ARGUMENTS) | st.binary(max_size=6)), max_size=12),
     protocol=st.sampled_from(PROTOCOLS), seed=st.integers(0, 2**32),
 )  # fmt: skip
+@pytest.mark.thorough
 def test_opcodes_in_any_order(read, opcodes, protocol, seed):
     try_it_and_its_mutants(read, b"\x80" + bytes([protocol]) + b"".join(map(b"".join, opcodes)) + b".", seed)
 
 
+@pytest.mark.thorough
 def test_so_many_were_tried():
     """And some of the mutants are still histories, so that not all was refused for one and the same reason."""
     if not COUNT["tried"]:
@@ -234,6 +238,7 @@ GREEDY = {
 
 
 @pytest.mark.parametrize("content", GREEDY.values(), ids=GREEDY)
+@pytest.mark.thorough
 def test_greedy_pickle(content, tmp_path, in_a_new_process):
     """In a process of its own, whose memory the system counts."""
     path = tmp_path / "history.pickle"

@@ -166,6 +166,7 @@ def test_a_cell_that_may_fail_is_no_clean_run(project, tmp_path):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows interrupts in another way")
+@pytest.mark.thorough
 def test_an_interrupted_run_changes_nothing(project, tmp_path):
     stored = project(*CLEAN, "os.kill(os.getppid(), 2)\nimport time\ntime.sleep(2)")
     before = stored()

@@ -28,6 +28,8 @@ from PIL import Image, ImageFilter
 
 from helpers import article, evaluation, plots
 
+pytestmark = pytest.mark.thorough
+
 BASELINE = Path(__file__).parent / "baseline"
 TOLERANCE = 1.6
 MARGIN = 1.15  # below and above

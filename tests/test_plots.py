@@ -9,6 +9,8 @@ from matplotlib.figure import Figure
 
 from helpers import article, evaluation, plots
 
+pytestmark = pytest.mark.thorough
+
 HISTORY = {"accuracy": [0.9, 0.95], "val_accuracy": [0.94, 0.96]}
 
 
