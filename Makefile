@@ -26,17 +26,18 @@ run: $(ENVIRONMENT)  ## execute the notebook, write it and an HTML report to bui
 	@$(BIN)/jupyter nbconvert --log-level ERROR --to html build/$(NOTEBOOK)
 	@$(BIN)/python -m helpers headline build/$(NOTEBOOK)
 
-test: $(ENVIRONMENT)  ## run the unit tests, then re-execute the notebook and compare its outputs
+test: $(ENVIRONMENT)  ## run the unit tests, then execute the notebook and compare its outputs and results (a minute)
 	@mode=$$($(BIN)/python -m helpers nbval) \
-		&& $(BIN)/pytest tests -m "not slow and not browser and not portable" -n logical --dist loadfile \
+		&& $(BIN)/pytest tests -m "not slow and not thorough and not browser and not portable" -n logical --dist worksteal \
 		&& $(BIN)/pytest $(NOTEBOOK) $$mode --nbval-current-env --nbval-cell-timeout=1200 \
 		&& $(BIN)/python -m helpers results
 
 test-quick: $(ENVIRONMENT)  ## run the unit tests that need neither TensorFlow nor much time (seconds)
 	@$(BIN)/pytest tests -p no:nbval -m "not slow and not tensorflow and not browser and not portable and not thorough"
 
-test-full: $(ENVIRONMENT)  ## train from scratch, kill trainings, and check what comes out (minutes)
-	@$(BIN)/pytest tests -m slow --durations=0
+test-full: $(ENVIRONMENT)  ## all that `make test` leaves out: each fault tried in all its forms, trainings from scratch, killed ones (minutes)
+	@$(BIN)/pytest tests -p no:nbval -m "thorough and not slow" -n logical --dist worksteal
+	@$(BIN)/pytest tests -p no:nbval -m slow --durations=0
 
 portable: $(ENVIRONMENT)  ## train on emulated processors, run the notebook under other arithmetic: same bits, same digits (minutes)
 	@$(BIN)/pytest tests -p no:nbval -m portable -rs --durations=0

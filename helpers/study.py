@@ -400,8 +400,10 @@ def _where(jobs: int, scheduler: str | None) -> Iterator[Parallel]:
         yield Parallel(n_jobs=jobs, prefer="threads", **options)  # each thread waits for a process
         return
     from distributed import Client
+    from distributed.comm import get_address_host_port
 
     try:
+        get_address_host_port(scheduler, strict=True)  # a client that has failed at that may block the next one
         client = Client(scheduler)
     except (OSError, ValueError) as error:  # the latter for what is no address
         raise StudyError(

@@ -424,6 +424,7 @@ def conv_normalised(mnist):
     return train_or_load(models.CONV_NORMALISED, mnist, Settings())
 
 
+@pytest.mark.thorough
 @pytest.mark.tensorflow
 def test_enlarged_test_images_are_read_as_before(mnist, conv_normalised):
     images = mnist.test_images[np.random.default_rng(0).choice(len(mnist.test_images), 1000, replace=False)]
@@ -432,6 +433,7 @@ def test_enlarged_test_images_are_read_as_before(mnist, conv_normalised):
     assert same.mean() >= 0.99
 
 
+@pytest.mark.thorough
 @pytest.mark.tensorflow
 def test_tiny_digits_of_another_data_set_are_mostly_read(conv_normalised):
     """Those of scikit-learn, 8 x 8 pixels from 0 to 16, which other people wrote."""

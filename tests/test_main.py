@@ -124,6 +124,7 @@ def project(tmp_path, monkeypatch):
     return make
 
 
+@pytest.mark.thorough
 def test_a_clean_run_is_stored(project, tmp_path):
     """Made with the complete data, whatever the environment says."""
     stored = project(*CLEAN)
@@ -146,6 +147,7 @@ def test_a_clean_run_is_stored(project, tmp_path):
     ],
     ids=["error", "stderr", "no results", "no cell", "no figure"],
 )
+@pytest.mark.thorough
 def test_another_run_changes_nothing(project, tmp_path, cells, message):
     stored = project(*cells)
     before = stored()
@@ -154,6 +156,7 @@ def test_another_run_changes_nothing(project, tmp_path, cells, message):
     assert stored() == before
 
 
+@pytest.mark.thorough
 def test_a_cell_that_may_fail_is_no_clean_run(project, tmp_path):
     stored = project(*CLEAN, "raise ValueError('expected')")
     notebook = nbformat.read(tmp_path / STORED[0], as_version=4)
@@ -179,6 +182,7 @@ def test_an_interrupted_run_changes_nothing(project, tmp_path):
     assert stored() == before
 
 
+@pytest.mark.thorough
 def test_files_are_replaced_once_all_are_written(project, tmp_path, monkeypatch):
     """As when the disk is full."""
     stored = project(*CLEAN)

@@ -53,6 +53,7 @@ def test_only_the_modules_about_networks_import_tensorflow():
     assert done.stdout == "[]\n"
 
 
+@pytest.mark.thorough
 @pytest.mark.tensorflow
 def test_errors_reach_a_notebook_in_a_sentence():
     """Those that the project foresees, and an interruption; any other keeps its traceback. Each is an error to who runs the cells."""
@@ -112,6 +113,7 @@ def test_arithmetic_is_portable_unless_told_otherwise():
     assert startup.is_portable(arithmetic) and (arithmetic["threads"], arithmetic["device"]) == ("2", "CPU")
 
 
+@pytest.mark.thorough
 @on_avx2
 @pytest.mark.tensorflow
 @pytest.mark.parametrize(
@@ -132,6 +134,7 @@ def test_what_keeps_the_bits_from_being_the_same_is_respected_and_said_in_a_line
     assert not startup.is_portable(arithmetic)
 
 
+@pytest.mark.thorough
 @pytest.mark.tensorflow
 @pytest.mark.parametrize(("compute", "said", "hidden"), [("portable", "left idle", True), ("gpu", "MNIST_COMPUTE=gpu", False)])
 def test_a_visible_gpu_is_left_idle_unless_asked_for(compute, said, hidden):

@@ -150,6 +150,7 @@ def test_misread_images_and_confusions():
 # --- training
 
 
+@pytest.mark.thorough
 @pytest.mark.tensorflow
 def test_a_study_is_continued_not_repeated(on_the_sample, tmp_path, capfd):
     path = tmp_path / "new" / "runs.jsonl"

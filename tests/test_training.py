@@ -65,6 +65,7 @@ def test_same_seed_same_weights(few):
         assert np.array_equal(one, same)
 
 
+@pytest.mark.thorough
 def test_what_was_trained_before_does_not_matter(few):
     alone = training.train(FLAT, few, SETTINGS)[1]
     training.train(CONV, few, SETTINGS)
@@ -138,6 +139,7 @@ def test_data_changed(run, few, tmp_path):
     assert len(entries(tmp_path)) == 2
 
 
+@pytest.mark.thorough
 def test_architecture_changed(run, tmp_path):
     run()
     wider = replace(FLAT, make_layers=lambda: [layers.Dense(12), *FLAT.make_layers()])
@@ -174,6 +176,7 @@ def not_read(monkeypatch):
 VARIABLES = "saved_model/variables/variables.data-00000-of-00001"
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", ["history.pickle", "manifest.json", "saved_model/fingerprint.pb", VARIABLES])
 def test_any_single_byte_of_a_model_changed(run, tmp_path, name, monkeypatch):
     """Noticed before TensorFlow reads it, named, trained again; the damaged folder is set aside."""
@@ -210,6 +213,7 @@ def test_every_single_byte_of_a_model(run, tmp_path, few):
     cache.load(entry, made_from)
 
 
+@pytest.mark.thorough
 def test_damaged_model_of_the_project(run, few, tmp_path, monkeypatch):
     training.retrain(FLAT, few, SETTINGS, models=tmp_path)
     (tmp_path / "flat" / "history.pickle").unlink()
@@ -230,6 +234,7 @@ def test_damaged_model_of_the_project(run, few, tmp_path, monkeypatch):
     assert run().origin.endswith(training.arithmetic()["processor"])
 
 
+@pytest.mark.thorough
 def test_model_of_the_project_that_cannot_be_stored(few, tmp_path, monkeypatch):
     """It is said before minutes are spent on its training, where that can be known; the old one is left."""
     training.retrain(FLAT, few, SETTINGS, models=tmp_path)
@@ -249,6 +254,7 @@ def test_model_of_the_project_that_cannot_be_stored(few, tmp_path, monkeypatch):
     assert {path: path.read_bytes() for path in (tmp_path / "flat").rglob("*") if path.is_file()} == before
 
 
+@pytest.mark.thorough
 def test_files_replaced_by_another_models(run, tmp_path, monkeypatch):
     """Another model's files under this model's manifest."""
     run()
@@ -263,6 +269,7 @@ def test_files_replaced_by_another_models(run, tmp_path, monkeypatch):
     assert "loaded" in run().origin
 
 
+@pytest.mark.thorough
 def test_entry_replaced_by_another_models(run, tmp_path, monkeypatch):
     """Another model's whole entry in this model's place."""
     run()
@@ -277,6 +284,7 @@ def test_entry_replaced_by_another_models(run, tmp_path, monkeypatch):
     assert "loaded" in run().origin and "loaded" in run(CONV).origin
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("missing", ["manifest.json", "history.pickle", "saved_model/saved_model.pb", "saved_model"])
 def test_half_copied_model(run, tmp_path, missing):
     run()
@@ -286,6 +294,7 @@ def test_half_copied_model(run, tmp_path, missing):
     assert "loaded" in run().origin
 
 
+@pytest.mark.thorough
 def test_history_made_by_a_stranger(run, tmp_path):
     """Even where digests and seal are right, as a stranger can make them."""
     run()
@@ -299,6 +308,7 @@ def test_history_made_by_a_stranger(run, tmp_path):
     assert not Path("ran").exists() and "loaded" in run().origin
 
 
+@pytest.mark.thorough
 def test_model_that_tensorflow_cannot_read(run, tmp_path, few):
     """Whole, but made by a program of another kind."""
     run()
@@ -369,6 +379,7 @@ def test_processes_that_train_the_same_model(processes, tmp_path):
 # --- folders that cannot be written to
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("limit", [0, 200, 20_000])
 def test_disk_full_while_storing(run, few, tmp_path, limit, monkeypatch):
     """No file can grow beyond this, the weights at the latest: the run goes on, and says what could not be stored."""
@@ -436,6 +447,7 @@ def test_folder_read_only_with_a_valid_cache(run, monkeypatch):
     assert "flat: loaded from the cache" in run().origin and run().history == history
 
 
+@pytest.mark.thorough
 def test_folder_read_only_with_a_damaged_cache(run, tmp_path, monkeypatch):
     """It is named, trained again, and left where it is."""
     run()
@@ -445,6 +457,7 @@ def test_folder_read_only_with_a_damaged_cache(run, tmp_path, monkeypatch):
     assert "could not be stored in" in origin and the_entry(tmp_path).exists()
 
 
+@pytest.mark.thorough
 def test_cache_that_another_process_does_not_let_go_of(run, tmp_path, monkeypatch):
     """What stands there is loaded if it is whole; but nothing is moved or stored while somebody else may be writing."""
     run()
@@ -545,6 +558,7 @@ def test_settings_that_cannot_be_written_down(few):
         training.ingredients(odd, few, SETTINGS)
 
 
+@pytest.mark.thorough
 def test_network_that_loses_all_in_the_end(run, tmp_path):
     """What it read of the training images before counts no more."""
 
@@ -556,6 +570,7 @@ def test_network_that_loses_all_in_the_end(run, tmp_path):
     assert "flat does not learn to read digits: in epoch 20 it read" in message
 
 
+@pytest.mark.thorough
 def test_network_that_learns_nothing(run, tmp_path):
     """After fifty steps, not before: small data sets take some epochs."""
     dead = replace(FLAT, make_layers=lambda: [layers.Dense(10, kernel_initializer="zeros", activation="softmax", trainable=False)])
