@@ -29,7 +29,8 @@ from tests.test_notebook import CELLS, source
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "benchmarks"))
-import study_cost  # noqa: E402  the folder is no package
+import side_by_side  # noqa: E402  the folder is no package
+import study_cost  # noqa: E402
 
 MEASURED = json.loads((ROOT / "benchmarks" / "measured.json").read_text())
 SOURCES = json.loads((ROOT / "tests" / "results.json").read_text()) | {
@@ -42,6 +43,10 @@ SOURCES = json.loads((ROOT / "tests" / "results.json").read_text()) | {
     "measured": {
         "runs": len(study.load_runs()),
         "seconds": MEASURED["study"]["runs"],
+        "cap": {
+            network: side_by_side.median(contenders["project"]) / side_by_side.median(contenders["uncapped"])
+            for network, contenders in MEASURED["training"]["networks"].items()
+        },
         "efficiency": {way: study_cost.efficiency(MEASURED["study"], way) for way in study_cost.WAYS},
         "hours": {str(machines): study_cost.hours(MEASURED["study"], 1000, machines) for machines in (1, 100)},
     },
@@ -49,7 +54,7 @@ SOURCES = json.loads((ROOT / "tests" / "results.json").read_text()) | {
 REFERENCES = tomllib.loads((ROOT / "tests" / "prose.toml").read_text(encoding="utf-8"))
 NUMBER = re.compile(r"\d+(?:,\d{3})*(?:\.\d+)?")
 # Not prose: code, where links lead, markup, the numbers that order sections and lists, and names of processors.
-NOT_PROSE = re.compile(r"^    .*$|`[^`]*`|\]\([^)]*\)|<[^>]+>|^(#+ )?\d+\. |x86-64|arm64|AVX2|AVX-512", re.MULTILINE)
+NOT_PROSE = re.compile(r"^    .*$|`[^`]*`|\]\([^)]*\)|<[^>]+>|^(#+ )?\d+\. |x86-64|arm64|AVX2|AVX-512|family \d+ model \d+", re.MULTILINE)
 
 
 def places() -> dict[str, str]:
