@@ -1,12 +1,13 @@
 """The commands behind the Makefile: ``python -m helpers COMMAND``."""
 
+import argparse
 import base64
 import json
 import os
 import sys
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,45 @@ from helpers.data import DataError, load_mnist
 from helpers.report import RESULTS
 
 ROOT = Path(__file__).parent.parent
+NOTEBOOK = ROOT / "mnist_digits.ipynb"
 CHECKED_RESULTS = ROOT / "tests" / "results.json"
 README_FIGURES = ("runs", "embedding")
+
+
+def run(parameters: Sequence[tuple[str, str]] = (), folder: Path = ROOT / "build") -> None:
+    """Execute the notebook, with other values for some of its parameters; write it, and a report, to a folder.
+
+    Raises
+    ------
+    InputError
+        If the notebook has no such parameter, or refuses a value.
+    """
+    import papermill
+    from nbconvert import HTMLExporter
+    from papermill.exceptions import PapermillExecutionError
+
+    known = papermill.inspect_notebook(NOTEBOOK)
+    if unknown := [name for name, _ in parameters if name not in known]:
+        raise InputError(f"PARAMETERS: the notebook has {', '.join(known)}; found {', '.join(unknown)}. Name one of these.")
+    executed, html = folder / NOTEBOOK.name, folder / f"{NOTEBOOK.stem}.html"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        papermill.execute_notebook(NOTEBOOK, executed, {name: _value(text) for name, text in parameters}, kernel_name="python3", cwd=ROOT)
+        html.write_text(HTMLExporter().from_filename(str(executed))[0], encoding="utf-8")
+    except PapermillExecutionError as error:
+        # An error that says all in its message has no more than a line of traceback.
+        sys.exit(f"error: {error.evalue}" if len(error.traceback) == 1 else str(error))
+    except OSError as error:
+        sys.exit(f"error: {folder.name}/ cannot be written: {error.strerror}. Make room, or let it be written to.")
+    headline(executed)
+
+
+def _value(text: str) -> Any:
+    """A parameter's value: a number, or what else JSON knows, or a text."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
 
 
 def nbval() -> None:
@@ -55,22 +93,20 @@ def retrain() -> None:
     print("Stored in models/. `make refresh` brings the notebook's outputs up to date.")
 
 
-def study(seeds: str = "", scheduler: str = "") -> None:
+def study(seeds: int, scheduler: str | None = None) -> None:
     """Train every candidate with the seeds 1, 2, ..., here or on a Dask cluster; continue what was begun."""
     from helpers.study import RUNS, run_study
 
     if not load_mnist().is_full:
         raise DataError("The study is of the complete data set. Let MNIST_NPZ name an mnist.npz, or allow a download.")
-    if not seeds.isdecimal() or int(seeds) < 1:
-        raise InputError(f"SEEDS: expected a whole number from 1, such as 30; found {seeds!r}.")
     try:
-        count = run_study(range(1, int(seeds) + 1), scheduler=scheduler or None)
+        count = run_study(range(1, seeds + 1), scheduler=scheduler)
     except KeyboardInterrupt:
         sys.exit("Stopped. What was finished is kept; the same command goes on from there.")
     print(f"{count} runs done, appended to {RUNS.relative_to(RUNS.parent.parent)}.")
 
 
-def one_run(name: str, seed: str, epochs: str, made_from: str) -> None:
+def one_run(name: str, seed: int, epochs: int, made_from: str) -> None:
     """Do one run of a study, print it, and give up once nobody waits for it any more."""
     from helpers.study import train_here
 
@@ -79,16 +115,16 @@ def one_run(name: str, seed: str, epochs: str, made_from: str) -> None:
         os._exit(1)
 
     threading.Thread(target=end_with_parent, daemon=True).start()
-    print(json.dumps(train_here(name, int(seed), int(epochs), made_from)))
+    print(json.dumps(train_here(name, seed, epochs, made_from)))
 
 
-def headline(path: str) -> None:
+def headline(notebook: Path) -> None:
     """Print what an executed notebook found, and where it and its report are."""
-    notebook = Path(path)
     cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
     first_code = next(cell for cell in cells if cell["cell_type"] == "code" and cell["outputs"])
     text = "".join(first_code["outputs"][0]["data"]["text/plain"])
-    print(f"\n{text}\n\nNotebook: {notebook}\nReport:   {notebook.with_suffix('.html')}")
+    executed = os.path.relpath(notebook)
+    print(f"\n{text}\n\nNotebook: {executed}\nReport:   {Path(executed).with_suffix('.html')}")
 
 
 def results() -> None:
@@ -96,7 +132,10 @@ def results() -> None:
     if not load_mnist().is_full:
         print("Only a sample of MNIST is at hand: the results are not compared.", file=sys.stderr)
         return
-    fresh, stored = (json.loads(path.read_text(encoding="utf-8")) for path in (RESULTS, CHECKED_RESULTS))
+    try:
+        fresh, stored = (json.loads(path.read_text(encoding="utf-8")) for path in (RESULTS, CHECKED_RESULTS))
+    except (OSError, ValueError) as error:
+        sys.exit(f"error: no results can be read ({error}). `make run` writes those of a run, `git checkout tests` brings the others back.")
     if differing := sorted(name for name in fresh | stored if not _alike(fresh.get(name), stored.get(name))):
         sys.exit(
             f"error: {', '.join(differing)} came out otherwise than in {CHECKED_RESULTS.parent.name}/{CHECKED_RESULTS.name}, "
@@ -165,15 +204,41 @@ def _figure(cells: list[Any], name: str) -> bytes:
     sys.exit(f"error: no cell shows plots.{name}, which README needs; nothing is stored.")
 
 
-if __name__ == "__main__":
-    commands: dict[str, Callable[..., None]] = {
-        "nbval": nbval, "results": results, "retrain": retrain, "refresh": refresh, "study": study, "train-here": one_run,
-        "headline": headline,
-    }  # fmt: skip
-    command, *arguments = sys.argv[1:] or ["?"]
-    if command not in commands:
-        sys.exit(f"usage: python -m helpers {{{','.join(commands)}}}")
+def _whole_number(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) < 2**32:
+        raise argparse.ArgumentTypeError(f"expected a whole number from 1, such as 30; found {text!r}")
+    return int(text)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Do what the command line says; the process ends with 1 and a sentence if that cannot be done, with 2 if it cannot be understood."""
+    parser = argparse.ArgumentParser("python -m helpers", description=__doc__, allow_abbrev=False)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(name: str, function: Any) -> argparse.ArgumentParser:
+        added = commands.add_parser(name, help=function.__doc__.splitlines()[0], allow_abbrev=False)
+        added.set_defaults(function=function)
+        return added
+
+    command("run", run).add_argument(
+        "-p", dest="parameters", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), help="such as -p epochs 3"
+    )
+    for name, function in {"nbval": nbval, "results": results, "retrain": retrain, "refresh": refresh}.items():
+        command(name, function)
+    of_study = command("study", study)
+    of_study.add_argument("seeds", type=_whole_number, metavar="SEEDS")
+    of_study.add_argument("scheduler", nargs="?")
+    of_run = command("train-here", one_run)
+    of_run.add_argument("name")
+    of_run.add_argument("seed", type=int)
+    of_run.add_argument("epochs", type=_whole_number)
+    of_run.add_argument("made_from")
+    given = vars(parser.parse_args(arguments))
     try:
-        commands[command](*arguments)
+        given.pop("function")(**given)
     except ReadableError as error:
         sys.exit(f"error: {error}")
+
+
+if __name__ == "__main__":
+    main()

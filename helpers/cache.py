@@ -22,6 +22,7 @@ import math
 import os
 import pickle
 import pickletools
+import re
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -187,14 +188,18 @@ def load(folder: Path, made_from: Mapping[str, Any]) -> Entry:
     return Entry(folder / SAVED_MODEL, read_history(folder / HISTORY), manifest["made_with"])
 
 
+# Of other files in an entry, such as a file manager leaves there, nothing comes.
+_READ_BY_TENSORFLOW = re.compile(rf"{SAVED_MODEL}/(saved_model\..*|fingerprint\.pb|keras_metadata\.pb|variables/variables\..*|assets.*/.*)")
+
+
 def _verify(folder: Path, expected: Mapping[str, str]) -> None:
     found = _files(folder)
     for name in sorted(expected.keys() | set(found)):
         if name not in found:
             raise CacheError(f"damaged: {name} is missing")
-        if name not in expected:
+        if name not in expected and _READ_BY_TENSORFLOW.fullmatch(name):
             raise CacheError(f"damaged: {name} does not belong to it")
-    for name in found:
+    for name in expected:
         if _digest(folder / name) != expected[name]:
             raise CacheError(f"damaged: {name} has changed")
 

@@ -14,6 +14,10 @@ import numpy as np
 class ReadableError(Exception):
     """An error whose message is all that its reader needs; a notebook shows nothing else of it."""
 
+    def _render_traceback_(self) -> list[str]:
+        """What IPython shows of the error."""
+        return [f"{type(self).__name__}: {self}"]
+
 
 class InputError(ReadableError, ValueError):
     """What a caller gave is not what is expected; the message names it, what was expected and what was found."""

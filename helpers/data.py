@@ -140,7 +140,7 @@ def load_mnist() -> Digits:
         If `MNIST_NPZ` names no such file or a wrong one, if `MNIST_DATA` is none of its
         three values, or if it demands the complete data set and that cannot be had.
     """
-    wanted = os.environ.get("MNIST_DATA", "auto")
+    wanted = os.environ.get("MNIST_DATA") or "auto"
     if wanted not in ("auto", "full", "sample"):
         raise DataError(
             f"MNIST_DATA is {wanted!r}; expected 'auto', 'full' or 'sample'. Set it to one of these, or unset it."

@@ -1,5 +1,6 @@
 """The networks, and what each is trained with."""
 
+import inspect
 import math
 import re
 from collections.abc import Callable, Sequence
@@ -33,14 +34,14 @@ class FusedAdam(keras.optimizers.Adam):
     ) -> None:
         """Update one variable and its two moments in place."""
         index = self._get_variable_index(variable)
-        step = tf.cast(self.iterations.value + 1, tf.float32)
+        step = tf.cast(self.iterations.value + 1, variable.dtype)
         tf.raw_ops.ResourceApplyAdam(
             var=variable.handle,
             m=self._momentums[index].value.handle,
             v=self._velocities[index].value.handle,
             beta1_power=self.beta_1**step,
             beta2_power=self.beta_2**step,
-            lr=learning_rate,
+            lr=tf.cast(learning_rate, variable.dtype),
             beta1=self.beta_1,
             beta2=self.beta_2,
             epsilon=self.epsilon,
@@ -202,8 +203,8 @@ def notice(own: Sequence[Candidate]) -> str:
 def architecture(network: keras.Sequential) -> list[dict[str, Any]]:
     """Each layer's class and the settings that make it what it is, fit for JSON.
 
-    Left out are the names of layers, which differ from one build to the next, and settings that are
-    not set: newer versions of Keras add such, and mean the same layer.
+    Left out are the names of layers, which differ from one build to the next, and settings that are not set
+    or are what Keras takes by default: newer versions of Keras add such, and mean the same layer.
 
     Raises
     ------
@@ -213,7 +214,7 @@ def architecture(network: keras.Sequential) -> list[dict[str, Any]]:
     described = []
     for layer in network.layers:
         try:
-            settings = _plain(_unnamed(layer.get_config()))
+            settings = _without_defaults(layer, _plain(_unnamed(layer.get_config())))
         except _FoundLambda:
             raise InputError(
                 f"{network.name}: expected functions with a name, or layers of your own; found a lambda in the layer {layer.name}. "
@@ -223,6 +224,19 @@ def architecture(network: keras.Sequential) -> list[dict[str, Any]]:
             raise InputError(f"{network.name}: the layer {layer.name} cannot tell its settings: {reason(error)}") from error
         described.append({"layer": type(layer).__name__, **settings})
     return described
+
+
+def _without_defaults(layer: keras.Layer, settings: dict[str, Any]) -> dict[str, Any]:
+    """The settings of one of Keras's layers that differ from those it has if nothing is said; all of a layer of one's own."""
+    if not type(layer).__module__.startswith("keras."):
+        return settings
+    parameters = inspect.signature(type(layer).__init__).parameters
+    defaults = {name: _plain(parameter.default) for name, parameter in parameters.items()} | {"trainable": True}
+    return {
+        key: value
+        for key, value in settings.items()
+        if key not in defaults or type(value) is not type(defaults[key]) or value != defaults[key]
+    }
 
 
 class _FoundLambda(Exception):
@@ -258,14 +272,13 @@ def summary(network: keras.Sequential) -> pd.DataFrame:
     shown = ("units", "filters", "kernel_size", "pool_size", "activation", "rate")
     rows = [
         {
-            "layer": settings["layer"],
-            "settings": ", ".join(
-                f"{key} {_in_words(settings[key])}" for key in shown if key in settings
-            ),
+            "layer": type(layer).__name__,
+            "settings": ", ".join(f"{key} {_in_words(settings[key])}" for key in shown if key in settings),
             "output shape": " x ".join(map(str, layer.output.shape[1:])),
             "parameters": layer.count_params(),
         }
-        for layer, settings in zip(network.layers, architecture(network), strict=True)
+        for layer in network.layers
+        for settings in [layer.get_config()]
     ]
     total = {"layer": "total", "settings": "", "output shape": "", "parameters": network.count_params()}
     table = pd.DataFrame([*rows, total], index=[*range(1, len(rows) + 1), ""])

@@ -6,6 +6,7 @@ from functools import wraps
 from typing import Any
 
 import matplotlib as mpl
+import matplotlib.style
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -38,11 +39,11 @@ WIDTH = 8.0  # inches
 
 
 def _styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
-    """Draw in the project's style, and leave matplotlib's own settings as they were."""
+    """Draw in the project's style, whatever the user's is, and leave that as it was."""
 
     @wraps(draw)
     def styled(*args: Any, **kwargs: Any) -> Figure:
-        with mpl.rc_context(STYLE):
+        with mpl.style.context(["default", STYLE]):
             return draw(*args, **kwargs)
 
     return styled

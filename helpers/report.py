@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -87,12 +88,18 @@ def write_results(names: Mapping[str, Any], path: Path = RESULTS) -> None:
         Whatever the run has given a name to. Taken are numbers, tables, arrays of up to 1000
         numbers, and mappings of these; not what has a name that begins with an underscore, nor IPython's `In` and `Out`.
     path
-        The file, made with its folder; what it held is replaced.
+        The file, made with its folder; what it held is replaced. If it cannot be written, that is said in a line.
     """
-    ours = {name: value for name, value in names.items() if not name.startswith("_") and name not in ("In", "Out")}
-    plain = {name: _plain(value) for name, value in ours.items() if _is_result(value)}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(plain, indent=1) + "\n", encoding="utf-8")
+    written = {}
+    for name, value in names.items():
+        with suppress(Exception):  # whatever else a reader has given a name to, lists of unequal lists, dates, is no result
+            if not name.startswith("_") and name not in ("In", "Out") and _is_result(value):
+                written[name] = json.loads(json.dumps(_plain(value)))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(written, indent=1) + "\n", encoding="utf-8")
+    except OSError as error:
+        print(f"{path.parent.name}/{path.name}, for the tests, could not be written: {error.strerror}.")
 
 
 def _is_result(value: Any) -> bool:

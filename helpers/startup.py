@@ -15,13 +15,14 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-from helpers.checks import InputError, ReadableError
+from helpers.checks import InputError
 
 # TensorFlow reads these at its import: oneDNN's kernels everywhere, not only where they gain most, and in
 # them no instruction that only some processors have.
 PORTABLE = {"TF_ENABLE_ONEDNN_OPTS": "1", "ONEDNN_MAX_CPU_ISA": "AVX2"}
+# Keras is to compute with TensorFlow, and to take no other settings from a file in the home folder: there is none where this points.
+KERAS = {"KERAS_BACKEND": "tensorflow", "KERAS_HOME": str(Path(__file__).parent.parent / "build" / "keras")}
 # With one thread or two, oneDNN adds up in the same order; for more it cuts sums into other parts.
 THREADS = 2
 WAYS = ("portable", "native", "gpu")
@@ -42,18 +43,25 @@ def start_tensorflow(threads: int = 0) -> None:
     Raises
     ------
     InputError
-        If MNIST_COMPUTE is none of its values.
+        If MNIST_COMPUTE is none of its values, or Keras was imported with another backend than TensorFlow.
     RuntimeError
         If TensorFlow already computes with another number of threads.
     """
     way = _way()
     is_first = "tensorflow" not in sys.modules
+    os.environ |= KERAS
     if way == "portable" and is_first:
         for name, value in PORTABLE.items():
             os.environ.setdefault(name, value)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with _silent_stderr():
+        import keras
         import tensorflow as tf
+    if keras.backend.backend() != KERAS["KERAS_BACKEND"]:
+        raise InputError(
+            f"Keras was imported with the backend {keras.backend.backend()} before the project could prepare it. "
+            "Start anew: restart the kernel, and run this first."
+        )
     # It announces each model that is stored, with its path, and warns that each training is traced anew.
     tf.get_logger().setLevel("ERROR")
     tf.config.experimental.enable_op_determinism()
@@ -132,35 +140,26 @@ def same_bits(one: Mapping[str, str], other: Mapping[str, str]) -> bool:
 
 
 def _way() -> str:
-    way = os.environ.get("MNIST_COMPUTE", WAYS[0])
+    way = os.environ.get("MNIST_COMPUTE") or WAYS[0]
     if way not in WAYS:
         raise InputError(f"MNIST_COMPUTE is {way!r}; expected {', '.join(WAYS[:-1])} or {WAYS[-1]}. Set it to one of these, or unset it.")
     return way
 
 
 def start_notebook() -> None:
-    """Set the process of a notebook up: start TensorFlow, and choose how tables and errors are shown.
-
-    An error that says all in its message shows just that. One of another kind, which nobody
-    foresaw, keeps its traceback.
-    """
+    """Set the process of a notebook up: start TensorFlow, and have outputs shown alike whatever a profile of IPython's has set."""
     start_tensorflow()
     import pandas as pd
     from IPython import get_ipython
 
     from helpers.report import number
 
+    for group in ("display", "mode", "future"):
+        pd.reset_option(group)
     pd.set_option("display.float_format", number, "display.max_colwidth", None, "display.width", 200)
 
     if shell := get_ipython():  # there is none where a test runs the cell by itself
-        shell.set_custom_exc((ReadableError, KeyboardInterrupt), _show_message_alone)
-
-
-def _show_message_alone(shell: Any, kind: type[BaseException], error: BaseException, traceback: Any, tb_offset: Any = None) -> list[str]:
-    """Show an error as a line; for `set_custom_exc` of IPython, which leaves the showing to the function."""
-    lines = [f"{kind.__name__}: {error}" if str(error) else kind.__name__]
-    shell._showtraceback(kind, error, lines)
-    return lines
+        shell.ast_node_interactivity = "last_expr"
 
 
 def processor() -> str:

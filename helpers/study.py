@@ -400,7 +400,7 @@ def _where(jobs: int, scheduler: str | None) -> Iterator[Parallel]:
         yield Parallel(n_jobs=jobs, prefer="threads", **options)  # each thread waits for a process
         return
     from distributed import Client
-    from distributed.comm import get_address_host_port
+    from distributed.comm.addressing import get_address_host_port
 
     try:
         get_address_host_port(scheduler, strict=True)  # a client that has failed at that may block the next one

@@ -35,6 +35,12 @@ class TrainingError(ReadableError):
     """A network cannot be trained or does not learn; the message says what was seen."""
 
 
+class TrainingInterrupted(KeyboardInterrupt):
+    """A training was interrupted; the message says which, and what to do."""
+
+    _render_traceback_ = ReadableError._render_traceback_
+
+
 @dataclass(frozen=True)
 class Settings:
     """What a training depends on besides the network and the data; by default as in the article.
@@ -52,6 +58,8 @@ class Settings:
     def __post_init__(self) -> None:
         for name, least in (("seed", 0), ("epochs", 1), ("batch_size", 1)):
             value = getattr(self, name)
+            if isinstance(value, np.integer):  # it would be no number for JSON
+                object.__setattr__(self, name, value := int(value))
             if type(value) is not int or not least <= value < 2**32:
                 raise InputError(f"{name}: expected a whole number from {least} to {2**32 - 1}; found {value!r}.")
 
@@ -133,8 +141,8 @@ def train_or_load(
         If the candidate's layers make no network, or cannot be told apart from others.
     TrainingError
         If the network cannot be trained or learns nothing; nothing is stored then.
-    KeyboardInterrupt
-        If the training is interrupted, with a sentence on that; nothing is stored then.
+    TrainingInterrupted
+        If the training is interrupted; nothing is stored then.
     """
     made_from = ingredients(candidate, digits, settings)
     with cache.locked(models, must=False) as obstacle:
@@ -205,8 +213,8 @@ def train(
         If Keras or TensorFlow cannot train the network; as soon as the loss is not finite; or if after
         an epoch, and STEPS_TO_LEARN steps at least, fewer than a fifth of both the training and the test
         images are read correctly, or of the test images alone after the last one.
-    KeyboardInterrupt
-        If it is interrupted, with a sentence on that.
+    TrainingInterrupted
+        If it is interrupted.
     """
     keras.utils.set_random_seed(settings.seed)
     network = candidate.build()
@@ -222,7 +230,8 @@ def train(
                 callbacks=[_ShowProgress(bar, steps), _StopIfItDoesNotLearn(candidate.name, settings.epochs, steps)],
             )
     except KeyboardInterrupt:
-        raise KeyboardInterrupt(f"training {candidate.name} was stopped, and nothing was stored. Run the cell again to train it.") from None
+        said = f"training {candidate.name} was stopped, and nothing was stored. Run the cell again to train it."
+        raise TrainingInterrupted(said) from None
     except ReadableError:
         raise
     except Exception as error:  # of whatever kind, from deep inside of Keras or from a layer of one's own

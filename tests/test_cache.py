@@ -169,11 +169,21 @@ def test_any_file(name, damage, entry):
     assert re.fullmatch(f"damaged: {name} {'is missing' if is_missing else '(has changed|is no manifest)'}", problem(entry))
 
 
-@pytest.mark.parametrize("name", ["more", "saved_model/assets/more", "saved_model/fingerprint.pb", ".hidden"])
-def test_any_file_added(name, entry):
+READ = ["saved_model.cpb", "fingerprint.pb", "assets/more", "variables/variables.data-00001-of-00002"]
+
+
+@pytest.mark.parametrize("name", [f"saved_model/{name}" for name in READ])
+def test_any_file_added_that_tensorflow_would_read(name, entry):
     (entry / name).parent.mkdir(exist_ok=True)
     (entry / name).write_text("more")
     assert problem(entry) == f"damaged: {name} does not belong to it"
+
+
+@pytest.mark.parametrize("name", [".DS_Store", "Thumbs.db", "saved_model/.DS_Store", "saved_model/desktop.ini", "more/notes.txt"])
+def test_what_tensorflow_does_not_read_is_no_damage(name, entry):
+    (entry / name).parent.mkdir(exist_ok=True)
+    (entry / name).write_text("more")
+    assert cache.load(entry, MADE_FROM).history and (entry / name).read_text() == "more"
 
 
 @pytest.mark.parametrize("seed", [1, 2])
@@ -219,14 +229,14 @@ def test_nothing_is_moved_while_another_process_holds_the_cache(tmp_path, monkey
 
 
 def test_only_what_storing_leaves_is_cleared(entry, tmp_path):
-    """In an entry, a folder of such a name is damage."""
+    """In an entry, a folder of such a name is somebody's."""
     (tmp_path / "local" / ".conv.writing" / "new").mkdir(parents=True)
     foreign = entry / ".more.writing" / "thesis.txt"
     foreign.parent.mkdir()
     foreign.write_text("mine")
     with cache.locked(tmp_path):
         assert not list((tmp_path / "local").iterdir())
-        assert problem(entry) == "damaged: .more.writing/thesis.txt does not belong to it" and foreign.read_text() == "mine"
+        assert cache.load(entry, MADE_FROM).history and foreign.read_text() == "mine"
 
 
 def test_file_that_comes_or_goes_while_an_entry_is_verified(entry, monkeypatch):

@@ -6,7 +6,6 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import nbformat
 import pytest
@@ -41,14 +40,50 @@ def test_models_of_the_project_are_not_retrained_on_the_sample(monkeypatch):
 def test_the_study_is_of_the_complete_data(monkeypatch):
     monkeypatch.setenv("MNIST_DATA", "sample")
     with pytest.raises(DataError, match="study is of the complete data set"):
-        commands.study("1")
+        commands.study(1)
 
 
-def test_the_number_of_seeds_is_missing(monkeypatch):
-    """As after `make study SEEDS=`."""
-    monkeypatch.setattr("helpers.__main__.load_mnist", lambda: SimpleNamespace(is_full=True))
-    with pytest.raises(InputError, match="SEEDS: expected a whole number from 1, such as 30; found ''"):
-        commands.study()
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("", "the following arguments are required: COMMAND"),
+        ("headline x", "invalid choice: 'headline'"),
+        ("study", "the following arguments are required: SEEDS"),  # as after `make study SEEDS=`
+        ("study 0", "argument SEEDS: expected a whole number from 1, such as 30; found '0'"),
+        ("study 30 a b", "unrecognized arguments: b"),
+        ("results all", "unrecognized arguments: all"),
+        ("run -p epochs", "argument -p: expected 2 arguments"),
+    ],
+)
+def test_command_that_cannot_be_understood(line, said, capsys):
+    with pytest.raises(SystemExit) as ended:
+        commands.main(line.split())
+    assert ended.value.code == 2 and said in capsys.readouterr().err
+
+
+def test_results_before_there_are_any(mnist, tmp_path, monkeypatch):
+    monkeypatch.setattr(commands, "RESULTS", tmp_path / "results.json")
+    with pytest.raises(SystemExit, match=r"^error: no results can be read \(.*results.json.*`make run` writes those of a run"):
+        commands.main(["results"])
+
+
+def test_parameter_that_the_notebook_has_not(tmp_path):
+    with pytest.raises(InputError, match="^PARAMETERS: the notebook has seed, epochs, batch_size; found epoch. Name one of these.$"):
+        commands.run([("epoch", "3"), ("seed", "1")], tmp_path)
+
+
+@pytest.mark.thorough
+def test_value_that_the_notebook_refuses_is_said_in_a_line(tmp_path, monkeypatch):
+    monkeypatch.setenv("MNIST_DATA", "sample")
+    with pytest.raises(SystemExit, match="^error: epochs: expected a whole number from 1 to 4294967295; found 'three'.$"):
+        commands.run([("epochs", "three")], tmp_path)
+
+
+@pytest.mark.thorough
+def test_folder_that_cannot_be_written_is_said_in_a_line(tmp_path):
+    (tmp_path / "build").write_text("a file")
+    with pytest.raises(SystemExit, match="^error: build/ cannot be written: File exists. Make room, or let it be written to.$"):
+        commands.run([], tmp_path / "build")
 
 
 @pytest.mark.parametrize(

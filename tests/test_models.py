@@ -58,9 +58,11 @@ def test_architecture_tells_networks_apart_but_not_builds():
     assert models.architecture(models.DENSE.build()) != models.architecture(narrower.build())
 
 
-@pytest.mark.parametrize("setting", ["units", "activation", "use_bias", "kernel_initializer"])
-def test_architecture_holds_what_makes_a_layer(setting):
-    assert setting in models.architecture(models.DENSE.build())[0]
+def test_architecture_holds_what_makes_a_layer():
+    assert {"units": 512, "activation": "relu"}.items() <= models.architecture(models.DENSE.build())[0].items()
+    changed = lambda **setting: models.Candidate("x", lambda: [keras.layers.Dense(10, **setting)], (784,)).build()  # noqa: E731
+    for setting in ({"use_bias": False}, {"kernel_initializer": "zeros"}, {"dtype": "float64"}, {"trainable": False}):
+        assert models.architecture(changed(**setting)) != models.architecture(changed())
 
 
 def test_fused_adam_is_keras_adam():
@@ -193,3 +195,44 @@ def test_layer_that_cannot_tell_its_settings_is_named():
 
     with pytest.raises(InputError, match=r"^x: the layer mine cannot tell its settings: .*get_config"):
         models.architecture(models.Candidate("x", lambda: [Mine(object())], (784,)).build())
+
+
+def test_default_that_a_newer_keras_adds_is_the_same_layer(monkeypatch):
+    """Else each new version would lose the stored models, and the study."""
+    before = models.architecture(models.DENSE.build())
+    plain, made = keras.layers.Dropout.get_config, keras.layers.Dropout.__init__
+
+    def newer(self, rate, noise_shape=None, seed=None, whole_rows=False, **kwargs):
+        made(self, rate, noise_shape, seed, **kwargs)
+        self.whole_rows = whole_rows
+
+    monkeypatch.setattr(keras.layers.Dropout, "__init__", newer)
+    monkeypatch.setattr(keras.layers.Dropout, "get_config", lambda self: plain(self) | {"whole_rows": self.whole_rows})
+    assert models.architecture(models.DENSE.build()) == before
+    with_rows = models.Candidate("x", lambda: [keras.layers.Dropout(0.1, whole_rows=True), keras.layers.Dense(10)], (784,))
+    assert {"whole_rows": True}.items() <= models.architecture(with_rows.build())[0].items()
+
+
+def test_defaults_of_a_layer_of_ones_own_count():
+    """They may be changed where the layer is written."""
+
+    class Scaled(keras.layers.Layer):
+        def __init__(self, factor=2, **kwargs):
+            super().__init__(**kwargs)
+            self.factor = factor
+
+        def call(self, inputs):
+            return inputs[:, :10] * self.factor
+
+        def get_config(self):
+            return super().get_config() | {"factor": self.factor}
+
+    (described,) = models.architecture(models.Candidate("x", lambda: [Scaled()], (784,)).build())
+    assert described["factor"] == 2
+
+
+def test_float64_is_trained():
+    keras.utils.set_random_seed(1)
+    network = models.Candidate("x", lambda: [keras.layers.Dense(10, activation="softmax", dtype="float64")], (784,)).build()
+    network.fit(np.ones((4, 784)), np.eye(10)[:4], verbose=0)
+    assert network.weights[0].dtype == "float64" and np.isfinite(network.weights[0].numpy()).all()

@@ -73,11 +73,32 @@ def test_results_hold_all_that_has_a_name(tmp_path):
     }  # fmt: skip
 
 
+def test_whatever_else_has_a_name_is_passed_over(tmp_path):
+    """A reader's own: lists of lists of any length, a list in itself, dates, an object that fails at whatever it is asked."""
+
+    class Fails(dict):
+        def __bool__(self):
+            raise RuntimeError
+
+    itself = []
+    itself.append(itself)
+    names = {"x": [[1], [1, 2]], "y": [np.eye(2), np.eye(3)], "itself": itself, "fails": Fails(), "z": 1}
+    names["dates"] = pd.DataFrame({"day": pd.to_datetime(["2021-01-01"])})
+    report.write_results(names, tmp_path / "results.json")
+    assert json.loads((tmp_path / "results.json").read_text()) == {"z": 1}
+
+
+def test_results_that_cannot_be_written_end_nothing(tmp_path, capsys):
+    (tmp_path / "build").write_text("a file")
+    report.write_results({"z": 1}, tmp_path / "build" / "results.json")
+    assert capsys.readouterr().out == "build/results.json, for the tests, could not be written: File exists.\n"
+
+
 def test_printed_for_a_terminal(tmp_path, capsys):
     output = {"data": {"text/plain": ["dense is better.\n", "Really."]}}
     cells = [{"cell_type": "markdown"}, {"cell_type": "code", "outputs": [output]}]
     path = tmp_path / "done.ipynb"
     path.write_text(json.dumps({"cells": cells}))
-    commands.headline(str(path))
+    commands.headline(path)
     printed = capsys.readouterr().out
     assert "dense is better.\nReally." in printed and "done.ipynb" in printed and "done.html" in printed

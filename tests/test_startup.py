@@ -56,13 +56,14 @@ def test_only_the_modules_about_networks_import_tensorflow():
 @pytest.mark.thorough
 @pytest.mark.tensorflow
 def test_errors_reach_a_notebook_in_a_sentence():
-    """Those that the project foresees, and an interruption; any other keeps its traceback. Each is an error to who runs the cells."""
+    """Those that the project foresees, and its own interruptions; others keep their traceback. Each is an error to who runs the cells."""
     cells = {
         "from helpers.startup import start_notebook\nstart_notebook()": None,
         "from helpers import models, training\ntraining.Settings(epochs=0)": "InputError: epochs: expected a whole number from 1 to 429",
         "models.Candidate('flat', models.conv_layers, (784,)).build()": "InputError: flat: Keras cannot make a network of these layers",
-        "raise KeyboardInterrupt": "KeyboardInterrupt",
-        "1 / 0": "ZeroDivisionError",
+        "raise training.TrainingInterrupted('It was stopped.')": "TrainingInterrupted: It was stopped.",
+        "1 / 0": None,
+        "raise KeyboardInterrupt": None,
     }
     book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code) for code in cells])
     client = NotebookClient(book, kernel_name="python3", resources={"metadata": {"path": str(ROOT)}})
@@ -73,11 +74,30 @@ def test_errors_reach_a_notebook_in_a_sentence():
                 client.execute_cell(cell, place)
     errors = [[output for output in cell.outputs if output.output_type == "error"] for cell in book.cells]
     assert errors[0] == [] and all(len(found) == 1 for found in errors[1:])
-    for (error,), expected in zip(errors[1:-1], list(cells.values())[1:-1], strict=True):
+    for (error,), expected in zip(errors[1:-2], list(cells.values())[1:-2], strict=True):
         (line,) = error.traceback
         assert line.startswith(expected) and line == ": ".join(filter(None, (error.ename, error.evalue))) and len(line) < 400
-    ((unforeseen,),) = errors[-1:]
-    assert len("".join(unforeseen.traceback).splitlines()) >= 3
+    for (unforeseen,) in errors[-2:]:
+        assert len("".join(unforeseen.traceback).splitlines()) >= 3
+
+
+@pytest.mark.thorough
+@pytest.mark.tensorflow
+@pytest.mark.parametrize(
+    ("environment", "settings"),
+    [({"KERAS_BACKEND": "jax"}, {}), ({}, {"backend": "torch", "floatx": "float16", "image_data_format": "channels_first"})],
+    ids=["a variable", "a file in the home folder"],
+)
+def test_what_the_user_has_set_for_keras_stays_out(tmp_path, environment, settings):
+    (tmp_path / ".keras").mkdir()
+    (tmp_path / ".keras" / "keras.json").write_text(json.dumps(settings))
+    program = (
+        "from helpers.startup import start_tensorflow; start_tensorflow(); import keras\n"
+        "print(keras.backend.backend(), keras.config.floatx(), keras.config.image_data_format())"
+    )
+    environment = os.environ | {"HOME": str(tmp_path)} | environment
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout == "tensorflow float32 channels_last\n"
 
 
 # --- portable arithmetic

@@ -483,7 +483,8 @@ def test_interrupted_training(run, tmp_path, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr(training._ShowProgress, "on_epoch_end", interrupt)
-        with pytest.raises(KeyboardInterrupt, match="training flat was stopped, and nothing was stored. Run the cell again") as error:
+        said = "training flat was stopped, and nothing was stored. Run the cell again"
+        with pytest.raises(training.TrainingInterrupted, match=said) as error:
             run()
     assert error.value.__suppress_context__ and not (tmp_path / "local").exists()
     assert run().origin == "flat: trained here (no cached model)"
