@@ -55,9 +55,7 @@ def as_written(network: str, data: dict[str, np.ndarray], turns: Turns) -> None:
 
     candidate = getattr(models, network.upper())
     divisor = 255.0 if candidate.pixels == "normalised" else 1.0
-    train, test = (
-        (data[name] / divisor).reshape(-1, *candidate.input_shape) for name in ("x_train", "x_test")
-    )
+    train, test = ((data[name] / divisor).reshape(-1, *candidate.input_shape) for name in ("x_train", "x_test"))
     train_labels, test_labels = (keras.utils.to_categorical(data[name]) for name in ("y_train", "y_test"))
     keras.utils.set_random_seed(SEED)
     model = keras.Sequential([keras.Input(candidate.input_shape), *candidate.make_layers()])

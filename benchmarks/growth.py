@@ -39,7 +39,10 @@ def measure_all(series: dict[str, list[tuple[str, int, int]]] = SERIES) -> dict[
         for kind, images, epochs in points:
             command = [sys.executable, __file__, kind, str(images), str(epochs)]
             times = 3 if kind != "conv" and images * epochs <= 40_000 else 1
-            runs = [json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout) for _ in range(times)]
+            runs = [
+                json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+                for _ in range(times)
+            ]
             point = {"kind": kind, "images": images, "epochs": epochs} | {
                 key: statistics.median(run[key] for run in runs) for key in runs[0]
             }
@@ -132,7 +135,8 @@ def table(measured: dict[str, list[Point]]) -> list[str]:
         constant, factor, exponent, error = fitted(x, seconds, start=kind != "embedding")
         lines.append(
             f"| {name} | {kind} | {x[0]:,} | {x[-1]:,} | {seconds[0]:.2f} to {seconds[-1]:.2f} "
-            f"| {constant:.3f} + {factor:.2g} x^{exponent:.2f} | {exponent:.2f} ± {error:.2f} | {megabytes[0]:.0f} to {megabytes[-1]:.0f} |"
+            f"| {constant:.3f} + {factor:.2g} x^{exponent:.2f} | {exponent:.2f} ± {error:.2f} "
+            f"| {megabytes[0]:.0f} to {megabytes[-1]:.0f} |"
         )
     return lines
 

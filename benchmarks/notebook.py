@@ -23,7 +23,9 @@ def measure(archive: str, folder: Path) -> dict[str, Seconds]:
     for number in range(ROUNDS):
         plain.append(timed([sys.executable, HERE / "plain.py"], HERE.parent, environment))
         cached.append(execute(HERE.parent, folder / "cached.ipynb", environment))
-        print(f"notebook, round {number + 1}:", f"plain {plain[-1]:.1f} s, cached {cached[-1]['all']:.1f} s", flush=True)
+        print(
+            f"notebook, round {number + 1}:", f"plain {plain[-1]:.1f} s, cached {cached[-1]['all']:.1f} s", flush=True
+        )
     clone = folder / "clone"
     subprocess.run(["git", "clone", "--quiet", HERE.parent, clone], check=True)
     nothing = from_nothing(clone, environment | {"HOME": str(folder / "home"), "XDG_CACHE_HOME": str(folder / "home")})
@@ -41,7 +43,9 @@ def measure(archive: str, folder: Path) -> dict[str, Seconds]:
 
 def timed(command: list, where: Path, environment: dict[str, str]) -> float:
     start = time.perf_counter()
-    subprocess.run(command, cwd=where, env=environment, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    subprocess.run(
+        command, cwd=where, env=environment, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     return time.perf_counter() - start
 
 
@@ -95,7 +99,16 @@ def packages(clone: Path, folder: Path, environment: dict[str, str]) -> Seconds:
 
     def install(name: str, *options: str) -> float:
         timed([uv, "venv", "--python", sys.executable, folder / name], clone, environment)
-        command = [uv, "pip", "install", "--python", folder / name / "bin" / "python", *options, "-r", "requirements.txt"]
+        command = [
+            uv,
+            "pip",
+            "install",
+            "--python",
+            folder / name / "bin" / "python",
+            *options,
+            "-r",
+            "requirements.txt",
+        ]
         return timed(command, clone, environment)
 
     def importing(name: str) -> float:

@@ -64,7 +64,8 @@ def report(measured: dict[str, Any]) -> str:
     lines = [
         "# Measured",
         "",
-        "Written by `make bench`, with nothing else running. Ratios differ between processors, so each part says on which it was measured.",
+        "Written by `make bench`, with nothing else running. Ratios differ between processors, so each part says "
+        "on which it was measured.",
         "",
         "## Training, side by side",
         "",
@@ -96,7 +97,8 @@ def report(measured: dict[str, Any]) -> str:
         "| part | ms a step |",
         "|---|---:|",
         *(f"| {part} | {ms:.2f} |" for part, ms in parts.items() if part != "the whole step"),
-        f"| *the remainder: all other operations, and waiting of threads for each other* | {parts['the whole step'] - alone:.2f} |",
+        "| *the remainder: all other operations, and waiting of threads for each other* "
+        f"| {parts['the whole step'] - alone:.2f} |",
         f"| **the whole step**, without validation | **{parts['the whole step']:.2f}** |",
         "",
         "## The notebook",
@@ -106,7 +108,8 @@ def report(measured: dict[str, Any]) -> str:
         "| | seconds |",
         "|---|---:|",
         f"| a plain script that imports TensorFlow, computes the embedding and predicts | {cost['plain']['all']:.1f} |",
-        f"| the notebook, models in place (median of {notebook.ROUNDS}, in turn with the script) | {cost['cached']['all']:.1f} |",
+        f"| the notebook, models in place (median of {notebook.ROUNDS}, in turn with the script) "
+        f"| {cost['cached']['all']:.1f} |",
         f"| **their ratio** | **{cost['cached']['all'] / cost['plain']['all']:.2f}** |",
         f"| the notebook, all networks trained from scratch | {cost['scratch']['all']:.1f} |",
         "",
@@ -131,23 +134,29 @@ def report(measured: dict[str, Any]) -> str:
         "|---|---:|",
         *(f"| {part} | {seconds:.1f} |" for part, seconds in cost["packages"].items()),
         "",
-        "Compiling costs seconds once and saves them in every start, where Python may not write bytecode itself, and in the",
+        "Compiling costs seconds once and saves them in every start, where Python may not write bytecode itself, "
+        "and in the",
         "first start everywhere else; so `make run` has uv do it, on all cores.",
         "",
         "## How cost grows",
         "",
         f"*{measured['machine']['growth']}.*",
         "",
-        "A process for each measurement. *Training images*: seconds of an epoch after the first, validated on a sixth as",
-        f"many images. *Epochs*: seconds of a whole training on {growth.EPOCHS_IMAGES:,} images, start included. *Images embedded*:",
-        "seconds of the spectral embedding, neighbours by brute force. Fitted: a constant and a power (of the embedding, no",
+        "A process for each measurement. *Training images*: seconds of an epoch after the first, "
+        "validated on a sixth as",
+        f"many images. *Epochs*: seconds of a whole training on {growth.EPOCHS_IMAGES:,} images, start included. "
+        "*Images embedded*:",
+        "seconds of the spectral embedding, neighbours by brute force. "
+        "Fitted: a constant and a power (of the embedding, no",
         "constant), by least squares of the relative errors; the exponent with its standard error.",
         "",
         *growth.table(grown),
         "",
-        f"{embedded['images']:,} images are embedded in {embedded['seconds'] / 60:.1f} minutes, in {embedded['megabytes'] / 1000:.2f} GB. "
+        f"{embedded['images']:,} images are embedded in {embedded['seconds'] / 60:.1f} minutes, "
+        f"in {embedded['megabytes'] / 1000:.2f} GB. "
         "Beyond",
-        f"{embedding.ARPACK_UP_TO:,} images the eigenvectors come from multigrid instead of Arpack, so time is all but that of the",
+        f"{embedding.ARPACK_UP_TO:,} images the eigenvectors come from multigrid instead of Arpack, "
+        "so time is all but that of the",
         "neighbours, and memory drops.",
         "",
         "![Seconds and peak memory, on logarithmic axes](growth.png)",
@@ -166,7 +175,9 @@ def main() -> None:
     pytorch, *parts = sys.argv[1:]
     digits = load_mnist()
     if not digits.is_full:
-        sys.exit("error: the benchmark needs the complete data set; let MNIST_NPZ name an mnist.npz, or allow a download")
+        sys.exit(
+            "error: the benchmark needs the complete data set; let MNIST_NPZ name an mnist.npz, or allow a download"
+        )
     measured = json.loads(MEASURED.read_text()) if MEASURED.exists() else {}
     with tempfile.TemporaryDirectory() as folder:
         archive = str(Path(folder) / "mnist.npz")

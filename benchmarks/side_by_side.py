@@ -84,7 +84,11 @@ def table(measured: dict[str, dict[str, list[dict[str, float]]]], rate: float) -
                 f"| {epochs[-1]['megabytes']:.0f} | {100 * epochs[4]['accuracy']:.2f} |"
             )
         lines.append(f"| {network} | limit | {limit(network, rate):.2f} | | | | |")
-    lines += ["", "| this project / ... | as written | PyTorch | uncapped | limit | memory, as written |", "|---|---:|---:|---:|---:|---:|"]
+    lines += [
+        "",
+        "| this project / ... | as written | PyTorch | uncapped | limit | memory, as written |",
+        "|---|---:|---:|---:|---:|---:|",
+    ]
     for network, contenders in measured.items():
         ours = median(contenders["project"])
         memory = contenders["project"][-1]["megabytes"] / contenders["as_written"][-1]["megabytes"]
@@ -98,13 +102,22 @@ def table(measured: dict[str, dict[str, list[dict[str, float]]]], rate: float) -
 def chart(measured: dict[str, dict[str, list[dict[str, float]]]], rate: float) -> Figure:
     """Seconds an epoch: a bar for the median, a dot a round, a line for the limit."""
     figure = Figure(figsize=(8, 3.4), dpi=120, facecolor="white", layout="constrained")
-    for axis, (network, contenders) in zip(figure.subplots(1, len(measured), squeeze=False)[0], measured.items(), strict=True):
+    for axis, (network, contenders) in zip(
+        figure.subplots(1, len(measured), squeeze=False)[0], measured.items(), strict=True
+    ):
         names = [CONTENDERS[name] for name in contenders]
         axis.bar(names, [median(epochs) for epochs in contenders.values()], color="#3f90da", alpha=0.5)
         for place, epochs in enumerate(contenders.values()):
             axis.plot([place] * ROUNDS, [epoch["seconds"] for epoch in epochs[1:]], "k.", alpha=0.6)
         axis.axhline(limit(network, rate), color="#bd1f01", linestyle="--")
-        axis.annotate("limit", (1, limit(network, rate)), xycoords=("axes fraction", "data"), ha="right", va="bottom", color="#bd1f01")
+        axis.annotate(
+            "limit",
+            (1, limit(network, rate)),
+            xycoords=("axes fraction", "data"),
+            ha="right",
+            va="bottom",
+            color="#bd1f01",
+        )
         axis.set(title=network, ylabel="seconds an epoch", ylim=(0, None))
         axis.spines[["top", "right"]].set_visible(False)
     return figure

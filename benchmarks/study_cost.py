@@ -87,6 +87,7 @@ def report(measured: dict[str, Any]) -> list[str]:
         "",
         f"A committed run, five epochs with a run a core, takes in the median: {times}; its process needs "
         f"{measured['overhead a run']:.1f} s more, to start and to predict.",
-        f"So a study of 1,000 seeds takes {hours(measured, 1000):.0f} hours on this machine, and {hours(measured, 1000, 100):.1f} on "
+        f"So a study of 1,000 seeds takes {hours(measured, 1000):.0f} hours on this machine, "
+        f"and {hours(measured, 1000, 100):.1f} on "
         "100 such machines, if Dask costs there what it costs here: runs need nothing from each other.",
     ]

@@ -149,11 +149,13 @@ def _way() -> str:
 def start_notebook() -> None:
     """Set the process of a notebook up: start TensorFlow, and have outputs shown alike whatever a profile of IPython's has set."""
     start_tensorflow()
+    import matplotlib.style
     import pandas as pd
     from IPython import get_ipython
 
     from helpers.report import number
 
+    matplotlib.style.use("default")
     for group in ("display", "mode", "future"):
         pd.reset_option(group)
     pd.set_option("display.float_format", number, "display.max_colwidth", None, "display.width", 200)

@@ -1,4 +1,4 @@
-"""A training of a few steps, with batches of all the sizes that a whole one has: prints digests of what comes out, as JSON.
+"""A training of a few steps, with batches of all the sizes that a whole one has: prints digests of its outcome.
 
 `tests/test_portable.py` has it run on emulated processors, where a step takes seconds, and compares with the digests in
 `tests/portable.json`. After a change of networks, training or versions these are made anew, from the project's folder::
@@ -13,13 +13,13 @@ from typing import Any
 
 from helpers.startup import start_tensorflow
 
-# To train with, in batches of 64, the last of 32, and to test with, in batches of 256, the last of 16: as in the complete data set.
-# An emulated processor does some 50 million operations a second, so the convolutional network has to make do with fewer.
+# To train with, in batches of 64, the last of 32, and to test with, in batches of 256, the last of 16, as in MNIST.
+# An emulated processor does some 50 million operations per second, so the convolutional network makes do with fewer.
 IMAGES = {"dense": (160, 272), "conv": (96, 16)}
 
 
 def noise(random: Any, count: int) -> tuple[Any, Any]:
-    """Images as dark as digits are, and labels: integers, which every processor draws alike. Reading real ones would take a minute."""
+    """Images as dark as digits are, and labels: integers, drawn alike everywhere. Reading MNIST would take a minute."""
     images = random.integers(0, 256, (count, 28, 28)) * (random.integers(0, 5, (count, 28, 28)) == 0)
     return images.astype("uint8"), (random.permutation(count) % 10).astype("uint8")
 

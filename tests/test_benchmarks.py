@@ -51,7 +51,11 @@ def test_sections_add_up_to_the_whole():
         return {"cell_type": "code", "metadata": {"papermill": {"duration": seconds}}}
 
     cells = [code(3), {"cell_type": "markdown", "source": "text\n\n## 1. Data\n\ntext"}, code(1), code(2)]
-    assert notebook.sections({"cells": cells}, seconds=10) == {"papermill and the kernel": 4, "imports": 3, "1. Data": 3}
+    assert notebook.sections({"cells": cells}, seconds=10) == {
+        "papermill and the kernel": 4,
+        "imports": 3,
+        "1. Data": 3,
+    }
 
 
 def test_cost_of_a_study_by_hand():

@@ -24,12 +24,15 @@ SHOTS = ROOT / "build" / "browser"
 CODE = [cell for cell in json.loads(PATH.read_text(encoding="utf-8"))["cells"] if cell["cell_type"] == "code"]
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 QUIET = (
-    "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update",
+    "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update",
     "--disable-sync",
 )  # fmt: skip
 SETTINGS = {
     "apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
-    "notebook-extension/tracker": {"windowingMode": "none"},  # all cells are laid out, so none moves while its picture is taken
+    "notebook-extension/tracker": {
+        "windowingMode": "none"
+    },  # all cells are laid out, so none moves while its picture is taken
 }
 SECONDS = 150  # for a run of the notebook; on an idle machine with two cores it takes 30
 # JupyterLab's own idea of the notebook: its page shows no execution count where a cell's code is folded away.
@@ -40,7 +43,10 @@ NOW = """() => {
     return {idle, cells: content.model.toJSON().cells.filter(cell => cell.cell_type === 'code')};
 }"""
 FAILED = "cell => cell.outputs.some(output => output.output_type === 'error')"
-DONE = f"() => {{ const {{idle, cells}} = ({NOW})(); return idle && (cells.at(-1).execution_count || cells.some({FAILED})); }}"
+DONE = f"""() => {{
+  const {{idle, cells}} = ({NOW})();
+  return idle && (cells.at(-1).execution_count || cells.some({FAILED}));
+}}"""
 CLEARED = f"() => {{ const {{idle, cells}} = ({NOW})(); return idle && cells.every(cell => !cell.execution_count); }}"
 
 
@@ -75,10 +81,20 @@ def jupyterlab(folder: Path, **environment: str) -> Iterator[tuple[str, Path]]:
         file.write_text(json.dumps(settings))
     own = {f"JUPYTER_{name.upper()}_DIR": str(folder / name) for name in ("config", "data", "runtime")}
     own |= {"JUPYTERLAB_WORKSPACES_DIR": str(folder / "workspaces"), "IPYTHONDIR": str(folder / "ipython")}
-    options = ("--no-browser", "--allow-root", "--expose-app-in-browser", "--ServerApp.ip=127.0.0.1", "--ServerApp.port=0")
+    options = (
+        "--no-browser",
+        "--allow-root",
+        "--expose-app-in-browser",
+        "--ServerApp.ip=127.0.0.1",
+        "--ServerApp.port=0",
+    )
     with (folder / "server.log").open("w") as log:
         server = subprocess.Popen(
-            [sys.executable, "-m", "jupyterlab", *options], cwd=project, env=os.environ | own | environment, stdout=log, stderr=log
+            [sys.executable, "-m", "jupyterlab", *options],
+            cwd=project,
+            env=os.environ | own | environment,
+            stdout=log,
+            stderr=log,
         )
     try:
         yield _address(server, folder), project
@@ -106,9 +122,13 @@ def _address(server: subprocess.Popen, folder: Path) -> str:
 def opened(browser, address: str):
     """The page with the notebook, once all of its cells are there."""
     page = browser.new_page(viewport={"width": 1280, "height": 900})
-    page.set_default_timeout(60_000)  # milliseconds; on an idle machine with two cores nothing takes more than 15 seconds
+    page.set_default_timeout(
+        60_000
+    )  # milliseconds; on an idle machine with two cores nothing takes more than 15 seconds
     page.goto(address)
-    page.wait_for_function("count => document.querySelectorAll('.jp-Notebook .jp-CodeCell').length === count", arg=len(CODE))
+    page.wait_for_function(
+        "count => document.querySelectorAll('.jp-Notebook .jp-CodeCell').length === count", arg=len(CODE)
+    )
     page.wait_for_function(f"() => ({NOW})().idle")
     return page
 
@@ -153,7 +173,9 @@ def text(cell: dict) -> str:
 def check_clean(cells: list[dict]) -> None:
     """All cells have been run, in their order, without an error, and nothing is left of a progress bar."""
     for number, cell in enumerate(cells, start=1):
-        kinds = {output["name"] if output["output_type"] == "stream" else output["output_type"] for output in cell["outputs"]}
+        kinds = {
+            output["name"] if output["output_type"] == "stream" else output["output_type"] for output in cell["outputs"]
+        }
         assert kinds <= {"stdout", "display_data", "execute_result"}, f"code cell {number}: {text(cell)}"
         assert isinstance(cell["execution_count"], int), f"code cell {number} was not run"
         assert "step/s" not in text(cell), f"code cell {number}: {text(cell)}"
@@ -162,7 +184,11 @@ def check_clean(cells: list[dict]) -> None:
 def stored_models(project: Path) -> dict[str, bytes]:
     """Every file under models/ by its name, but for the lock."""
     models = project / "models"
-    return {str(path.relative_to(models)): path.read_bytes() for path in models.rglob("*") if path.is_file() and path.name != ".lock"}
+    return {
+        str(path.relative_to(models)): path.read_bytes()
+        for path in models.rglob("*")
+        if path.is_file() and path.name != ".lock"
+    }
 
 
 def test_run_all(browser, tmp_path):
@@ -186,7 +212,7 @@ def test_run_all(browser, tmp_path):
 
 @pytest.fixture(scope="module")
 def sample(browser, tmp_path_factory):
-    """The notebook in JupyterLab on the 5,000 digits of the sample, on which training takes seconds; and the project's copy."""
+    """The notebook in JupyterLab on the sample, on which training takes seconds; and the copy of the project."""
     with jupyterlab(tmp_path_factory.mktemp("sample"), MNIST_DATA="sample") as (address, project):
         yield opened(browser, address), project
 
@@ -199,7 +225,9 @@ def test_interrupted_training_leaves_nothing_and_is_done_again(sample):
     before = stored_models(project)
     choose(page, "Kernel", "Interrupt Kernel")
     page.wait_for_function(DONE)
-    (interrupted,) = [cell for cell in page.evaluate(NOW)["cells"] if any("traceback" in output for output in cell["outputs"])]
+    (interrupted,) = [
+        cell for cell in page.evaluate(NOW)["cells"] if any("traceback" in output for output in cell["outputs"])
+    ]
     assert "models.CONV" in interrupted["source"] and "step/s" not in text(interrupted)
     (error,) = [output for output in interrupted["outputs"] if "traceback" in output]
     assert error["traceback"] == [
@@ -239,7 +267,8 @@ def test_on_github(browser, width, scheme):
     page.screenshot(path=SHOTS / f"github-{width}-{scheme}.png", full_page=True)
     assert page.evaluate("document.documentElement.scrollWidth") == width
     if width == 1280:
-        wide = "() => [...document.querySelectorAll('.output_subarea')].filter(area => area.scrollWidth > area.clientWidth)"
+        is_wide = "area => area.scrollWidth > area.clientWidth"
+        wide = f"() => [...document.querySelectorAll('.output_subarea')].filter({is_wide})"
         assert page.evaluate(f"({wide})().map(area => area.innerText)") == []
 
 
@@ -250,7 +279,8 @@ GITHUB_LIKE = """
 body { max-width: 880px; margin: 0 auto; padding: 16px; color: var(--text); background: var(--page);
        font: 16px/1.5 system-ui, sans-serif; overflow-wrap: break-word }
 h1, h2 { border-bottom: 1px solid var(--line) } .prompt, .anchor-link { display: none }
-.input_area { margin: 12px 0; padding: 8px; background: var(--grey); overflow-x: auto } pre { margin: 0; font-size: 13px }
+.input_area { margin: 12px 0; padding: 8px; background: var(--grey); overflow-x: auto }
+pre { margin: 0; font-size: 13px }
 blockquote { margin: 0; padding: 0 1em; border-left: .25em solid var(--line) }
 .output_subarea { overflow-x: auto } img { max-width: 100% } table { border-collapse: collapse; font-size: 13px }
 th, td { padding: 6px; text-align: right } thead { border-bottom: 1px solid var(--line) }

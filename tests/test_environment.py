@@ -1,5 +1,6 @@
 """The environment: what is asked for, what is locked, what is installed, on which Pythons and systems."""
 
+import os
 import re
 import subprocess
 import time
@@ -7,19 +8,26 @@ import tomllib
 from importlib.metadata import version
 from pathlib import Path
 
+import nbformat
 import pytest
 from jupyter_client.manager import run_kernel
+from nbclient import NotebookClient
 from packaging.markers import Marker
 
 ROOT = Path(__file__).parent.parent
 REQUIREMENTS = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
 PINS = [line for line in REQUIREMENTS if line and not line.startswith("#")]
 # (os_name, sys_platform, platform_machine), where TensorFlow has wheels
-SYSTEMS = [("posix", "linux", "x86_64"), ("posix", "linux", "aarch64"), ("posix", "darwin", "arm64"), ("nt", "win32", "AMD64")]
+SYSTEMS = [
+    ("posix", "linux", "x86_64"),
+    ("posix", "linux", "aarch64"),
+    ("posix", "darwin", "arm64"),
+    ("nt", "win32", "AMD64"),
+]
 
 
 def locked() -> list[tuple[str, str, int, bool]]:
-    """Of each entry of the lock, the pin, the marker, the number of digests, and whether requirements.txt asks for it."""
+    """Of each entry of the lock: pin, marker, number of digests, and whether requirements.txt asks for it."""
     text = (ROOT / "requirements.lock").read_text(encoding="utf-8")
     entries = re.findall(r"^(\S+==\S+)(?: ; (.*?))? \\\n((?: +.*\n?)+)", text, re.MULTILINE)
     return [(pin, marker, rest.count("--hash=sha256:"), "-r requirements.txt" in rest) for pin, marker, rest in entries]
@@ -60,7 +68,11 @@ def test_tensorflow_is_locked_for_every_system():
 
 
 def test_conda_installs_what_is_locked():
-    assert (ROOT / "environment.yml").read_text(encoding="utf-8").endswith("\n  - pip\n  - pip:\n      - -r requirements.lock\n")
+    assert (
+        (ROOT / "environment.yml")
+        .read_text(encoding="utf-8")
+        .endswith("\n  - pip\n  - pip:\n      - -r requirements.lock\n")
+    )
 
 
 @pytest.mark.parametrize("pin", [line.split()[0] for line in PINS])
@@ -71,7 +83,7 @@ def test_installed_is_what_is_pinned(pin):
 
 @pytest.mark.thorough
 def test_kernel_answers_requests_that_follow_closely():
-    """ipykernel 7.0 to 7.3 leave a request lying after some tens of these pairs; in JupyterLab, Run All does not end then."""
+    """ipykernel 7.0 to 7.3 forget a request after some tens of these pairs; in JupyterLab, Run All never ends then."""
     with run_kernel() as client:
         for number in range(400):
             client.kernel_info()
@@ -82,7 +94,7 @@ def test_kernel_answers_requests_that_follow_closely():
 
 
 def test_supported_pythons_are_named_alike():
-    """In pyproject.toml, in the Makefile's check, for the linters and the lock, in CI, in requirements.txt and in README."""
+    """In pyproject.toml, the Makefile's check, for the linters and the lock, in CI, requirements.txt and README."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     assert project["project"]["requires-python"] == ">=3.11,<3.14"
     assert (project["tool"]["ruff"]["target-version"], project["tool"]["mypy"]["python_version"]) == ("py311", "3.11")
@@ -102,7 +114,43 @@ def test_no_file_names_a_package_index():
     hosts = ("pypi", "pythonhosted"), ("org", "python")
     names = [f"{hosts[0][0]}.{ending}" for ending in hosts[1]] + [f"files.{hosts[0][1]}"]
     index = re.compile("|".join(map(re.escape, names)) + r"|(?<![\w-])--(extra-)?index-url[ =]|[a-z]+://\S*/simple\b")
-    tracked = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\0")
+    tracked = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.split("\0")
     files = [ROOT / name for name in tracked if name and (ROOT / name).is_file()]
     named = [path.name for path in files if index.search(path.read_bytes().decode("utf-8", "replace"))]
     assert len(files) > 50 and not named
+
+
+HOSTILE = {
+    ".keras/keras.json": '{"backend": "jax", "floatx": "float16", "image_data_format": "channels_first"}',
+    ".config/matplotlib/matplotlibrc": "axes.facecolor: black\ntext.color: white\nlines.linewidth: 5\nfont.size: 20\n",
+    ".ipython/profile_default/startup/mine.py": "import pandas\npandas.set_option('display.max_rows', 3)\n",
+    ".ipython/profile_default/ipython_config.py": "c.InteractiveShell.ast_node_interactivity = 'all'\n",
+}
+CELLS = [
+    "%matplotlib inline\nfrom helpers.startup import start_notebook\nstart_notebook()",
+    "import numpy as np, pandas as pd\nfrom helpers import models, plots\n'one'\npd.DataFrame(np.eye(9) / 7)",
+    "models.summary(models.CONV.build())",
+    "plots.history_curves({'dense': {'accuracy': [0.1, 0.9], 'val_accuracy': [0.2, 0.8]}}, 'Two epochs')",
+]
+
+
+@pytest.mark.thorough
+@pytest.mark.tensorflow
+def test_what_the_user_has_set_for_other_projects_stays_out(tmp_path):
+    """In JupyterLab, too, which `make` does not shut off: a notebook's outputs are those of an empty home."""
+    outputs = []
+    for files in ({}, HOSTILE):
+        home = tmp_path / f"{len(files)}"
+        home.mkdir()
+        for name, content in files.items():
+            (home / name).parent.mkdir(parents=True, exist_ok=True)
+            (home / name).write_text(content)
+        ours = {"IPYTHONDIR", "MPLCONFIGDIR", "JUPYTER_CONFIG_DIR"}
+        environment = {name: value for name, value in os.environ.items() if name not in ours} | {"HOME": str(home)}
+        book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in CELLS])
+        client = NotebookClient(book, kernel_name="python3", resources={"metadata": {"path": str(ROOT)}})
+        client.execute(env=environment)
+        outputs.append([cell.outputs for cell in book.cells])
+    assert outputs[0] == outputs[1] and [len(shown) for shown in outputs[0]] == [0, 1, 1, 1]

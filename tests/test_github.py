@@ -15,7 +15,8 @@ CELLS = json.loads(PATH.read_text(encoding="utf-8"))["cells"]
 OUTPUTS = [output for cell in CELLS for output in cell.get("outputs", [])]
 # What GitHub lets through, and what this notebook may use of it; everything else goes, with all that is in it.
 ELEMENTS = frozenset(
-    "a b blockquote br code dd del div dl dt em h1 h2 h3 h4 h5 h6 hr i img li ol p pre s small span strong sub sup table tbody "
+    "a b blockquote br code dd del div dl dt em h1 h2 h3 h4 h5 h6 hr i img li ol p pre s small span strong sub sup "
+    "table tbody "
     "td tfoot th thead tr tt ul".split()
 )
 ATTRIBUTES = frozenset("align alt class colspan height href rowspan src title width".split())
@@ -47,7 +48,9 @@ def stored(kind: str) -> list[str]:
 
 def written(output) -> str:
     """What an output shows as plain text, if it has no better form; otherwise nothing."""
-    text = output.get("text") or ("" if output["data"].keys() & {"text/html", "image/png"} else output["data"]["text/plain"])
+    text = output.get("text") or (
+        "" if output["data"].keys() & {"text/html", "image/png"} else output["data"]["text/plain"]
+    )
     return "".join(text)
 
 
@@ -70,7 +73,7 @@ def test_every_figure_is_there(page):
 
 
 def test_nothing_else_is_needed():
-    """What GitHub takes out is no more than pandas' three rules for the alignment of a table, which are the same for all."""
+    """What GitHub takes out is no more than pandas' three rules for the alignment of tables."""
     assert {kind for output in OUTPUTS for kind in output.get("data", {})} == {"text/plain", "text/html", "image/png"}
     for html in stored("text/html"):
         output = BeautifulSoup(html, "html.parser")
@@ -91,7 +94,7 @@ def test_no_table_is_printed():
 
 
 def test_every_figure_is_followed_by_its_caption():
-    """In italics, at the beginning of the text after it; a code cell may come between, with a table to the same text."""
+    """In italics, at the beginning of the text after it; a code cell with a table may come between."""
     for place, cell in enumerate(CELLS):
         if any("image/png" in output.get("data", {}) for output in cell.get("outputs", [])):
             following = next(cell for cell in CELLS[place + 1 : place + 3] if cell["cell_type"] == "markdown")

@@ -163,7 +163,9 @@ def test_many_trainings():
 def test_predictions_calibration_accuracy_confusion_and_embedding():
     assert section(9).count("FIGURE") == 3 and "disputed" in section(9)
     assert section(10).count("FIGURE") == 1 and "expected calibration error" in section(10)
-    assert section(11).count("FIGURE") == 1 and {"images", "correct", "low %", "high %"} <= set(re.split(r"\s{2,}|\n", section(11)))
+    assert section(11).count("FIGURE") == 1 and {"images", "correct", "low %", "high %"} <= set(
+        re.split(r"\s{2,}|\n", section(11))
+    )
     assert section(12).count("FIGURE") == 1 and "they alone, % of trainings" in section(12)
     assert section(13).count("FIGURE") == 1
     assert section(14).count("FIGURE") == 1 and "rank correlation" in section(14)
@@ -171,7 +173,9 @@ def test_predictions_calibration_accuracy_confusion_and_embedding():
 
 def test_a_digit_of_ones_own():
     rows = re.findall(r"^ +(\S+) *\n +(\d) *\n +([\d.]+) *$", section(15), re.MULTILINE)
-    assert section(15).count("FIGURE") == 1 and rows == [(name, "7", "1.00") for name in ("dense", "conv", "conv-normalised")]
+    assert section(15).count("FIGURE") == 1 and rows == [
+        (name, "7", "1.00") for name in ("dense", "conv", "conv-normalised")
+    ]
 
 
 def test_folded_cells_say_that_they_may_be_skipped():

@@ -1,4 +1,4 @@
-"""The same bits on other processors and with other numbers of threads, and the same printed digits under other arithmetic.
+"""The same bits on other processors and with other numbers of threads; the same printed digits in other arithmetic.
 
 They take minutes: `make portable`. Processors are emulated by `qemu-x86_64`, of Debian's package qemu-user.
 """
@@ -18,7 +18,9 @@ from helpers import startup
 pytestmark = [
     pytest.mark.portable,
     pytest.mark.tensorflow,
-    pytest.mark.skipif(not startup._has_avx2(), reason="bits are promised for x86-64 processors with AVX2, under Linux"),
+    pytest.mark.skipif(
+        not startup._has_avx2(), reason="bits are promised for x86-64 processors with AVX2, under Linux"
+    ),
 ]
 ROOT = Path(__file__).parent.parent
 STORED = json.loads((ROOT / "tests" / "portable.json").read_text(encoding="utf-8"))["digests"]
@@ -55,7 +57,9 @@ def test_same_bits_on_one_core():
 def test_other_instructions_give_other_bits():
     """Else the digests would show nothing: networks and training are the same, and only the last bits differ."""
     found = digests(start([sys.executable], ONEDNN_MAX_CPU_ISA="SSE41"))
-    assert found.keys() == STORED.keys() and all(found[what] != STORED[what] for what in STORED if "history" not in what)
+    assert found.keys() == STORED.keys() and all(
+        found[what] != STORED[what] for what in STORED if "history" not in what
+    )
 
 
 @pytest.fixture(scope="module")
@@ -81,12 +85,26 @@ def test_same_bits_on_another_processor(emulated, processor):
     [
         {"ONEDNN_MAX_CPU_ISA": "SSE41"},
         {"TF_ENABLE_ONEDNN_OPTS": "0", "OPENBLAS_CORETYPE": "Prescott"},
-        {"MNIST_COMPUTE": "native", "NPY_DISABLE_CPU_FEATURES": "X86_V3 X86_V4 AVX512_ICL AVX512_SPR", "OMP_NUM_THREADS": "1"},
+        {
+            "MNIST_COMPUTE": "native",
+            "NPY_DISABLE_CPU_FEATURES": "X86_V3 X86_V4 AVX512_ICL AVX512_SPR",
+            "OMP_NUM_THREADS": "1",
+        },
     ],
     ids=["fewer instructions", "without oneDNN", "native, NumPy without AVX2"],
 )
 def test_notebook_and_results_read_the_same_under_other_arithmetic(mnist, environment):
-    notebook = ["-m", "pytest", "mnist_digits.ipynb", "--nbval", "--nbval-current-env", "--nbval-cell-timeout=1200", "-q"]
+    notebook = [
+        "-m",
+        "pytest",
+        "mnist_digits.ipynb",
+        "--nbval",
+        "--nbval-current-env",
+        "--nbval-cell-timeout=1200",
+        "-q",
+    ]
     for command in (notebook, ["-m", "helpers", "results"]):
-        done = subprocess.run([sys.executable, *command], cwd=ROOT, env=CLEAN | environment, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            [sys.executable, *command], cwd=ROOT, env=CLEAN | environment, capture_output=True, text=True, check=False
+        )
         assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]

@@ -54,13 +54,17 @@ SOURCES = json.loads((ROOT / "tests" / "results.json").read_text()) | {
 REFERENCES = tomllib.loads((ROOT / "tests" / "prose.toml").read_text(encoding="utf-8"))
 NUMBER = re.compile(r"\d+(?:,\d{3})*(?:\.\d+)?")
 # Not prose: code, where links lead, markup, the numbers that order sections and lists, and names of processors.
-NOT_PROSE = re.compile(r"^    .*$|`[^`]*`|\]\([^)]*\)|<[^>]+>|^(#+ )?\d+\. |x86-64|arm64|AVX2|AVX-512|family \d+ model \d+", re.MULTILINE)
+NOT_PROSE = re.compile(
+    r"^    .*$|`[^`]*`|\]\([^)]*\)|<[^>]+>|^(#+ )?\d+\. |x86-64|arm64|AVX2|AVX-512|family \d+ model \d+", re.MULTILINE
+)
 
 
 def places() -> dict[str, str]:
     """The text of each place that has any: Markdown cells by their id, sections of README by their heading."""
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    sections = {f"README, {part.splitlines()[0]}": part for part in re.split(r"^#+ ", readme, flags=re.MULTILINE) if part}
+    sections = {
+        f"README, {part.splitlines()[0]}": part for part in re.split(r"^#+ ", readme, flags=re.MULTILINE) if part
+    }
     return {cell["id"]: source(cell) for cell in CELLS if cell["cell_type"] == "markdown"} | sections
 
 
@@ -101,7 +105,9 @@ def mistakes(place: str, text: str) -> list[str]:
         if number != printed(look_up(reference), number)
     ]
     if len(numbers) != len(references):
-        found.append(f"{place}: {len(numbers)} numbers, but tests/prose.toml has {len(references)}. In order: {numbers}")
+        found.append(
+            f"{place}: {len(numbers)} numbers, but tests/prose.toml has {len(references)}. In order: {numbers}"
+        )
     return found
 
 
@@ -132,12 +138,16 @@ def test_any_wrong_digit_is_noticed_and_its_place_named():
 
 def test_few_numbers_are_constants():
     """What the run finds is looked up; constants are for what no run finds."""
-    in_notebook = [reference for place in PLACES if place.startswith("cell-") for reference in REFERENCES.get(place, [])]
+    in_notebook = [
+        reference for place in PLACES if place.startswith("cell-") for reference in REFERENCES.get(place, [])
+    ]
     constants = [reference for reference in in_notebook if reference.startswith("= ")]
     assert len(in_notebook) - len(constants) >= 60
     assert len(constants) <= 0.6 * len(in_notebook) and len(set(constants)) <= 40
 
 
 def test_verdicts_in_readme_are_those_of_the_run():
-    rows = re.findall(r"^\| (.+) \| (holds|holds in part|does not hold) \|$", PLACES["README, What was found"], re.MULTILINE)
+    rows = re.findall(
+        r"^\| (.+) \| (holds|holds in part|does not hold) \|$", PLACES["README, What was found"], re.MULTILINE
+    )
     assert dict(rows) == {claim: score["verdict"] for claim, score in SOURCES["scores"].items()}
