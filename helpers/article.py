@@ -1,17 +1,16 @@
-"""The published figures, and ours beside them.
+"""The published figures, and ours with them.
 
 Source: M. Pewsey, "MNIST handwritten digit classification", 28 September 2021.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 from scipy.stats import t
 
-from helpers.embedding import standing_apart
-from helpers.evaluation import confused_pairs, wilson_interval
+from helpers.embedding import isolation
+from helpers.evaluation import confused_pairs, wilson_columns
 from helpers.study import Run, mean_history, wins
 
 SEED, EPOCHS, BATCH_SIZE = 12345, 5, 64
@@ -19,11 +18,11 @@ SEED, EPOCHS, BATCH_SIZE = 12345, 5, 64
 TRAINING = {"dense": 98.5, "conv": 97.83}
 VALIDATION = {"dense": 98.01, "conv": 98.16}
 BEST = "dense"
-# A statement counts as true of a network if it is of so many percent of its trainings, or of the pairs
-# of trainings. For pairs it is what X. Bouthillier et al., "Accounting for variance in machine learning
+# A statement counts as true of a network if it is true of this percentage of its trainings, or of pairs of
+# trainings. For pairs it is what X. Bouthillier et al., "Accounting for variance in machine learning
 # benchmarks", 2021, recommend for calling one model better than another; the rest follows suit.
 OFTEN = 75
-# percent of each digit's test images, and counts with true digits in rows; both of the best model
+# of the best model: percent of each digit's test images, and counts with true digits in rows
 LABEL_ACCURACY = np.array([99.29, 98.77, 97.58, 97.62, 98.17, 98.09, 98.64, 97.37, 96.92, 97.62])
 CONFUSION = np.array(
     [
@@ -42,45 +41,25 @@ CONFUSION = np.array(
 
 
 def is_comparable(is_full: bool, epochs: int, batch_size: int) -> bool:
-    """Whether a run may stand beside the article: on the complete data, in as many epochs, with batches as large."""
+    """Whether a run compares with the article's: the complete data, as many epochs, batches of the same size."""
     return is_full and (epochs, batch_size) == (EPOCHS, BATCH_SIZE)
 
 
 def published(images: int = 10_000) -> pd.DataFrame:
-    """The article's final accuracies in percent, each validation accuracy with its Wilson 95 % interval.
-
-    Returns
-    -------
-    DataFrame
-        A row a network: `training %`, `validation %`, `low %` and `high %`.
-    """
+    """The article's final accuracies, `training %` and `validation %`, the latter with its Wilson 95 % interval."""
     table = pd.DataFrame({"training %": TRAINING, "validation %": VALIDATION})
-    return table.join(_intervals(VALIDATION, dict.fromkeys(VALIDATION, images)))
+    return table.join(wilson_columns((table["validation %"] / 100 * images).round(), images))
 
 
 def published_by_digit() -> pd.DataFrame:
     """The article's accuracy on each digit's test images, `accuracy %`, with its Wilson 95 % interval."""
     table = pd.DataFrame({"accuracy %": LABEL_ACCURACY})
-    return table.join(_intervals(dict(enumerate(LABEL_ACCURACY)), dict(enumerate(CONFUSION.sum(axis=1).tolist()))))
+    images = pd.Series(CONFUSION.sum(axis=1))
+    return table.join(wilson_columns((table["accuracy %"] / 100 * images).round(), images))
 
 
-def _intervals(accuracies: Mapping[Any, float], images: Mapping[Any, int]) -> pd.DataFrame:
-    bounds = {key: wilson_interval(round(value / 100 * images[key]), images[key]) for key, value in accuracies.items()}
-    return 100 * pd.DataFrame.from_dict(bounds, orient="index", columns=["low %", "high %"])
-
-
-def beside(ours: pd.DataFrame, comparable: bool, published: pd.DataFrame) -> pd.DataFrame:
-    """Our table with the article's figures in further columns, or as it is if they do not compare.
-
-    Parameters
-    ----------
-    ours
-        Indexed as the published figures are: by model or by digit.
-    comparable
-        As `is_comparable` says.
-    published
-        Columns to add, indexed alike.
-    """
+def with_published(ours: pd.DataFrame, comparable: bool, published: pd.DataFrame) -> pd.DataFrame:
+    """Our table with the published columns joined to it by its index, or unchanged if the two are not comparable."""
     return ours.join(published.add_suffix(", article")) if comparable else ours
 
 
@@ -89,7 +68,7 @@ def scorecard(
 ) -> pd.DataFrame:
     """The article's seven claims, what is found over all runs of a study, and whether they hold.
 
-    A claim is taken apart into statements that are true or false. A published figure must lie where
+    Each claim consists of statements that are true or false. A published figure must lie where
     one more training's could be expected; what is said of single trainings must be true of
     three out of four of them, or of their pairs (`OFTEN`); the rest is judged by averages.
 
@@ -97,16 +76,13 @@ def scorecard(
     ----------
     runs, finals
         As `study.load_runs` and `study.finals` return them.
-    links, nearby
-        As `embedding.links` and `embedding.digits_nearby` return them, of the test images.
-    labels
-        Of the test images.
+    links, nearby, labels
+        Of the test images: as `embedding.links` and `embedding.digits_nearby` return them, and digits, shape (n,).
 
     Returns
     -------
     DataFrame
-        A row a claim: `article`, `here` and `verdict`, which is "holds" if all its statements
-        are true, "does not hold" if none is, and "holds in part" otherwise.
+        One row per claim: `article`, `here` and `verdict`.
     """
     chosen = [run for run in runs if run["candidate"] == BEST]
     rows = {
@@ -124,7 +100,7 @@ def scorecard(
 
 
 def verdict(statements: Sequence[bool]) -> str:
-    """Whether a claim that consists of these statements holds."""
+    """Whether a claim that consists of these statements holds: all of them, some, or none."""
     return "holds" if all(statements) else "holds in part" if any(statements) else "does not hold"
 
 
@@ -172,11 +148,8 @@ def _evenness(runs: Sequence[Run]) -> Finding:
     gap, gaps = np.ptp(LABEL_ACCURACY), np.ptp(accuracies, axis=1)
     is_best, is_worst = _percent(accuracies.argmax(axis=1) == best), _percent(accuracies.argmin(axis=1) == worst)
     there = f"{gap:.2f} points from {best}, read best, to {worst}, read worst"
-    here = (
-        f"{_mean(gaps)} points; {best} is read best in {is_best:.0f} % of trainings, "
-        f"{worst} worst in {is_worst:.0f} %"
-    )
-    return there, here, [_could_be_another(gap, gaps), is_best >= OFTEN, is_worst >= OFTEN]
+    often = f"{best} is read best in {is_best:.0f} % of trainings, {worst} worst in {is_worst:.0f} %"
+    return there, f"{_mean(gaps)} points; {often}", [_could_be_another(gap, gaps), is_best >= OFTEN, is_worst >= OFTEN]
 
 
 def _confusions(runs: Sequence[Run]) -> Finding:
@@ -189,7 +162,7 @@ def _confusions(runs: Sequence[Run]) -> Finding:
 
 def _map(runs: Sequence[Run], links: np.ndarray) -> Finding:
     """By the links that the map is drawn from: do these digits mix, and are 0 and 1 alone, and read best on average?"""
-    apart = standing_apart(links)
+    apart = isolation(links)
     mix = all(apart.loc[digit, "most often to"] in group for group in ({4, 7, 9}, {3, 5, 8}) for digit in group)
     alone = sorted(apart.index[:2])
     best = sorted(np.argsort(-np.mean([_label_accuracy(run) for run in runs], axis=0))[:2].tolist())
@@ -202,7 +175,7 @@ def _map(runs: Sequence[Run], links: np.ndarray) -> Finding:
 
 
 def _errors(runs: Sequence[Run], nearby: np.ndarray, labels: np.ndarray) -> Finding:
-    """Does the digit that was read occur among the images most like the misread one, mostly and more than others?"""
+    """In most errors, is the digit read among the most similar images, and more often than other wrong digits?"""
     misread = np.concatenate([run["misread"] for run in runs])
     taken_for = np.concatenate([run["taken_for"] for run in runs])
     found = 100 * float(nearby[misread, taken_for].mean())
@@ -217,13 +190,13 @@ def _errors(runs: Sequence[Run], nearby: np.ndarray, labels: np.ndarray) -> Find
 
 
 def named_pairs(confusions: Sequence[np.ndarray]) -> pd.DataFrame:
-    """Of each training's confusion counts, whether 4/9 and 2/7 are the two most confused pairs.
+    """Whether 4/9 and 2/7 are the two most confused pairs, by the confusion counts of each training, shape (10, 10).
 
     Returns
     -------
     DataFrame
-        A row a training: `4/9 in top two`, `2/7 in top two`, and `they alone`, whether both are and
-        no other. A pair that ties with the second is in the top two, too.
+        One row per training: `4/9 in top two`, `2/7 in top two`, and `they alone`, whether both are
+        and no other. A pair that ties with the second is in the top two, too.
     """
     rows = []
     for confusion in confusions:
@@ -235,16 +208,15 @@ def named_pairs(confusions: Sequence[np.ndarray]) -> pd.DataFrame:
 
 
 def _label_accuracy(run: Run) -> np.ndarray:
-    """Percent of each digit's images read correctly, shape (10,)."""
     confusion = np.array(run["confusion"])
     return 100 * np.diag(confusion) / confusion.sum(axis=1)
 
 
 def _could_be_another(value: float, values: Sequence[float]) -> bool:
-    """Whether a value lies in the 95 % interval in which one more is to be expected, were all drawn from a normal distribution.
+    """Whether a value lies in the 95 % prediction interval of one more draw from a normal distribution.
 
-    The prediction interval of G. J. Hahn, W. Q. Meeker, "Statistical intervals", 1991, chapter 4. The more the
-    values scatter, the more lies in it: it tells what they do not contradict.
+    Source: G. J. Hahn, W. Q. Meeker, "Statistical intervals", 1991, chapter 4. The more the values
+    scatter, the wider it is: it tells what they do not contradict.
     """
     margin = t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) * np.sqrt(1 + 1 / len(values))
     return bool(abs(value - np.mean(values)) <= margin)

@@ -10,7 +10,6 @@ from scipy.stats import permutation_test, rankdata
 from sklearn.manifold import SpectralEmbedding
 from sklearn.neighbors import kneighbors_graph
 
-from helpers.checks import InputError, check_counts, check_every_digit, check_images, check_labels
 from helpers.data import normalise
 
 # The eigenvectors of larger graphs come from algebraic multigrid. Arpack, which is exact,
@@ -33,22 +32,14 @@ def neighbour_graph(images: np.ndarray, n_neighbors: int = 5) -> csr_matrix:
     csr_matrix
         Shape (n, n), symmetric: 1 where two images are joined from both sides, 0.5 where from
         one, as in scikit-learn's `SpectralEmbedding`.
-
-    Raises
-    ------
-    InputError
-        If they are no images, or there are fewer than `n_neighbors`.
     """
-    check_images(images=images)
-    if not 1 <= n_neighbors <= len(images):
-        raise InputError(f"n_neighbors: expected 1 to {len(images):,}, the number of images; found {n_neighbors}.")
     pixels = normalise(images).reshape(len(images), -1)
     joined = kneighbors_graph(pixels, n_neighbors, include_self=True)
     return csr_matrix(0.5 * (joined + joined.T))
 
 
 def spectral_embedding(graph: csr_matrix, seed: int = 12345) -> np.ndarray:
-    """Lay a graph out in the plane so that what is joined comes to lie close together.
+    """Lay a graph out in the plane so that images that are joined lie close together.
 
     Parameters
     ----------
@@ -63,10 +54,8 @@ def spectral_embedding(graph: csr_matrix, seed: int = 12345) -> np.ndarray:
         Coordinates, shape (n, 2): the two eigenvectors of the graph's Laplacian that follow
         the constant one. Only their ratios mean anything.
     """
-    method = SpectralEmbedding(
-        n_components=2, affinity="precomputed", random_state=seed,
-        eigen_solver="arpack" if graph.shape[0] <= ARPACK_UP_TO else "amg",
-    )  # fmt: skip
+    solver = "arpack" if graph.shape[0] <= ARPACK_UP_TO else "amg"
+    method = SpectralEmbedding(2, affinity="precomputed", random_state=seed, eigen_solver=solver)
     with _global_seed(seed):
         return method.fit_transform(graph)
 
@@ -91,19 +80,15 @@ def label_centres(points: np.ndarray, labels: np.ndarray) -> np.ndarray:
         Shape (n, 2).
     labels
         Digits 0 to 9, shape (n,); each digit at least once.
-
-    Raises
-    ------
-    InputError
-        If a digit is missing, or points and labels differ in number.
     """
-    check_every_digit(labels=labels)
-    check_counts(points=points, labels=labels)
     return np.stack([np.median(points[labels == digit], axis=0) for digit in range(10)])
 
 
 def spread_out(points: np.ndarray, count: int, avoid: np.ndarray) -> np.ndarray:
     """Indices, shape (count,), of points that lie far from each other and from some places.
+
+    Each point chosen is the one farthest from the places and from the points chosen before it
+    (T. F. Gonzalez, "Clustering to minimize the maximum intercluster distance", 1985).
 
     Parameters
     ----------
@@ -112,17 +97,8 @@ def spread_out(points: np.ndarray, count: int, avoid: np.ndarray) -> np.ndarray:
     count
         How many to choose, at most n.
     avoid
-        Places to keep away from, shape (m, 2), at least one. Each point chosen is the one
-        farthest from these and from those chosen before it (T. F. Gonzalez, "Clustering
-        to minimize the maximum intercluster distance", 1985).
-
-    Raises
-    ------
-    InputError
-        If there are fewer points than are to be chosen.
+        Places to keep away from, shape (m, 2), at least one.
     """
-    if count > len(points):
-        raise InputError(f"count: expected at most the {len(points)} points that there are; found {count}.")
     distance = np.linalg.norm(points[:, None] - avoid[None], axis=2).min(axis=1)
     chosen = []
     for _ in range(count):
@@ -132,7 +108,7 @@ def spread_out(points: np.ndarray, count: int, avoid: np.ndarray) -> np.ndarray:
 
 
 def links(graph: csr_matrix, labels: np.ndarray) -> np.ndarray:
-    """How many pairs of joined images show these two digits.
+    """Count, for any two digits, the pairs of joined images that show them.
 
     Parameters
     ----------
@@ -145,14 +121,7 @@ def links(graph: csr_matrix, labels: np.ndarray) -> np.ndarray:
     -------
     ndarray
         Counts, shape (10, 10), symmetric; each joined pair of different images counts once.
-
-    Raises
-    ------
-    InputError
-        If they are no labels, or not one an image of the graph.
     """
-    check_labels(labels=labels)
-    check_counts(graph=graph, labels=labels)
     pairs = triu(graph, k=1).tocoo()
     counts = np.zeros((10, 10), dtype=int)
     np.add.at(counts, (labels[pairs.row], labels[pairs.col]), 1)
@@ -164,24 +133,15 @@ def digits_nearby(graph: csr_matrix, labels: np.ndarray) -> np.ndarray:
 
     Parameters
     ----------
-    graph
-        As `neighbour_graph` returns it.
-    labels
-        Digits 0 to 9, shape (n,).
-
-    Raises
-    ------
-    InputError
-        As `links` does.
+    graph, labels
+        As `links` takes them.
     """
-    check_labels(labels=labels)
-    check_counts(graph=graph, labels=labels)
     others = graph - diags_array(graph.diagonal())
     return others @ np.eye(10)[labels] > 0
 
 
-def standing_apart(links: np.ndarray) -> pd.DataFrame:
-    """How far each digit keeps to itself, the one that does most first.
+def isolation(links: np.ndarray) -> pd.DataFrame:
+    """How far each digit keeps to itself, the most isolated digit first.
 
     Parameters
     ----------
@@ -194,9 +154,9 @@ def standing_apart(links: np.ndarray) -> pd.DataFrame:
         Ten rows, indexed by `digit`: `links to others %`, the share of other digits among the
         neighbours of its images, and `most often to`, the other digit most frequent there.
     """
-    own = np.diag(links)
-    others = links - np.diag(own)
-    ends = 2 * own + others.sum(axis=1)  # a link within a digit has both its ends there
+    same = np.diag(links)
+    others = links - np.diag(same)
+    ends = 2 * same + others.sum(axis=1)  # a link within a digit has both its ends there
     table = pd.DataFrame(
         {"links to others %": 100 * others.sum(axis=1) / np.maximum(ends, 1), "most often to": others.argmax(axis=1)},
         index=pd.RangeIndex(10, name="digit"),
@@ -204,7 +164,9 @@ def standing_apart(links: np.ndarray) -> pd.DataFrame:
     return table.sort_values("links to others %", kind="stable")
 
 
-def foresight(links: np.ndarray, confusion: np.ndarray, permutations: int = 9999, seed: int = 12345) -> tuple[float, float]:
+def link_confusion_correlation(
+    links: np.ndarray, confusion: np.ndarray, permutations: int = 9999, seed: int = 12345
+) -> tuple[float, float]:
     """Rank correlation, over the 45 pairs of digits, of links with confusions.
 
     Parameters
@@ -213,27 +175,22 @@ def foresight(links: np.ndarray, confusion: np.ndarray, permutations: int = 9999
         As `links` returns it.
     confusion
         Counts, shape (10, 10): rows true, columns predicted. Both directions are added.
-    permutations
-        How often to exchange the digits at random.
-    seed
-        Of these exchanges.
 
     Returns
     -------
     correlation, p
-        Spearman's correlation, and how often it comes out as high or higher when the ten
-        digits of one matrix are named at random. Pairs that share a digit are not
-        independent, so digits are exchanged, not pairs (N. Mantel, "The detection of disease
-        clustering and a generalized regression approach", 1967).
+        Spearman's correlation, and how often it is as high or higher when the digits of one matrix are
+        permuted at random. Pairs that share a digit are not independent, so digits are permuted, not pairs
+        (N. Mantel, "The detection of disease clustering and a generalized regression approach", 1967).
     """
     pairs = np.triu_indices(10, k=1)
-    linked, confused = _ranks(links[pairs]), _ranks((confusion + confusion.T)[pairs])
-    matrix = np.zeros((10, 10))
-    matrix[pairs] = linked
-    matrix += matrix.T
+    linked = np.zeros((10, 10))
+    linked[pairs] = _centred_ranks(links[pairs])
+    linked += linked.T
+    confused = _centred_ranks((confusion + confusion.T)[pairs])
 
     def correlation(order: np.ndarray) -> float:
-        return float(matrix[np.ix_(order, order)][pairs] @ confused)
+        return float(linked[np.ix_(order, order)][pairs] @ confused)
 
     test = permutation_test(
         (np.arange(10),), correlation, permutation_type="pairings", n_resamples=permutations, vectorized=False,
@@ -242,7 +199,7 @@ def foresight(links: np.ndarray, confusion: np.ndarray, permutations: int = 9999
     return test.statistic, float(test.pvalue)
 
 
-def _ranks(values: np.ndarray) -> np.ndarray:
+def _centred_ranks(values: np.ndarray) -> np.ndarray:
     """Ranks, centred and scaled so that the product of two such vectors is their correlation."""
     ranks = rankdata(values) - (len(values) + 1) / 2
     return ranks / max(np.linalg.norm(ranks), 1e-12)

@@ -1,8 +1,11 @@
-"""One function a figure: arrays in, Figure out."""
+"""One function per figure: arrays or a table in, Figure out.
+
+Images are of shape (n, 28, 28), from 0 for paper to 255 for ink; labels are digits from 0 to 9, shape (n,);
+confusion counts are of shape (10, 10): rows true, columns predicted.
+"""
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
-from functools import wraps
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib as mpl
@@ -15,10 +18,8 @@ from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 from matplotlib.rcsetup import cycler
 from matplotlib.ticker import MaxNLocator, PercentFormatter, StrMethodFormatter
 
-from helpers.checks import check_counts, check_images, check_labels, check_probabilities
-
-# Ten colours that stay apart for colour-blind readers too (M. A. Petroff, 2021), one a digit.
-# In the order that keeps the digits apart which mix in the embedding, 3, 5, 8 and 4, 7, 9 above all.
+# Ten colours that colour-blind readers can tell apart too (M. A. Petroff, 2021), one per digit, in an order
+# that gives the most different ones to digits that mix in the embedding: 3, 5, 8 and 4, 7, 9 above all.
 PETROFF = mpl.color_sequences["petroff10"]
 DIGIT_COLORS = [PETROFF[place] for place in (0, 5, 9, 1, 6, 8, 7, 4, 2, 3)]
 STYLE: dict[Any, Any] = {
@@ -34,43 +35,18 @@ STYLE: dict[Any, Any] = {
     "ytick.labelsize": 9,
     "font.size": 9,
     "figure.constrained_layout.use": True,
+    "axes.axisbelow": True,
 }
 WIDTH = 8.0  # inches
 
 
-def _styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
-    """Draw in the project's style, whatever the user's is, and leave that as it was."""
-
-    @wraps(draw)
-    def styled(*args: Any, **kwargs: Any) -> Figure:
-        with mpl.style.context(["default", STYLE]):
-            return draw(*args, **kwargs)
-
-    return styled
+# Draw in the project's style, whatever the user's is, and leave the user's as it was.
+_styled = mpl.style.context(["default", STYLE])
 
 
 @_styled
 def digit_grid(images: np.ndarray, captions: Sequence[str], title: str, columns: int = 5) -> Figure:
-    """Images in a grid, each under its caption.
-
-    Parameters
-    ----------
-    images
-        Shape (n, 28, 28), 0 paper and 255 ink.
-    captions
-        A text an image.
-    title
-        What the images have in common.
-    columns
-        How many stand side by side.
-
-    Raises
-    ------
-    InputError
-        If they are no images, or captions are not as many.
-    """
-    check_images(images=images)
-    check_counts(images=images, captions=captions)
+    """Images in a grid, each under its caption."""
     rows = -(-len(images) // columns)
     lines = max((caption.count("\n") + 1 for caption in captions), default=1)
     size = WIDTH * 0.92 / columns
@@ -79,7 +55,7 @@ def digit_grid(images: np.ndarray, captions: Sequence[str], title: str, columns:
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for axis in axes:
         axis.set_axis_off()
-    for axis, image, caption in zip(axes, images, captions, strict=False):
+    for axis, image, caption in zip(axes[: len(images)], images, captions, strict=True):
         axis.imshow(image, cmap="gray_r", vmin=0, vmax=255)
         axis.set_title(caption, fontsize=9)
     return figure
@@ -87,14 +63,12 @@ def digit_grid(images: np.ndarray, captions: Sequence[str], title: str, columns:
 
 @_styled
 def history_curves(histories: Mapping[str, Mapping[str, Sequence[float]]], title: str) -> Figure:
-    """Training and validation accuracy epoch by epoch, a panel a model, on one scale.
+    """Training and validation accuracy epoch by epoch, one panel per model, on one scale.
 
     Parameters
     ----------
     histories
-        Of each model, by its name: `accuracy` and `val_accuracy`, a float an epoch.
-    title
-        What the figure shows.
+        For each model, by its name: `accuracy` and `val_accuracy`, one float per epoch.
     """
     rows, columns = -(-len(histories) // 2), min(len(histories), 2)
     figure = Figure(figsize=(0.5 * WIDTH * max(columns, 1.25), 3.1 * rows + 0.3))
@@ -103,7 +77,7 @@ def history_curves(histories: Mapping[str, Mapping[str, Sequence[float]]], title
     panels = grid.ravel()
     for axis in panels[len(histories) :]:
         axis.set_axis_off()
-    for axis, (name, history) in zip(panels[: len(histories)], histories.items(), strict=True):
+    for axis, (name, history) in zip(panels, histories.items(), strict=False):
         epochs = np.arange(1, len(history["accuracy"]) + 1)
         axis.plot(epochs, history["accuracy"], marker="o", label="training")
         axis.plot(epochs, history["val_accuracy"], marker="s", label="validation")
@@ -127,62 +101,48 @@ def runs(finals: pd.DataFrame, published: Mapping[str, tuple[float, float]], tit
         As `study.finals` returns it.
     published
         The article's training and validation accuracy of some of the candidates, in percent.
-    title
-        What the figure shows.
     """
     figure = Figure(figsize=(WIDTH, 5.2))
     axis = figure.subplots()
-    looks = zip(itertools.cycle(PETROFF), itertools.cycle("osD^v<>pPX"), strict=False)  # for however many candidates
+    looks = zip(itertools.cycle(PETROFF), itertools.cycle("osD^v<>pPX"), strict=False)  # for any number of candidates
     for (name, group), (color, marker) in zip(finals.groupby("candidate", sort=False), looks, strict=False):
         training, validation = group["training %"], group["validation %"]
         axis.scatter(training, validation, s=30, color=color, marker=marker, alpha=0.7, linewidths=0)
-        place = training.mean(), validation.max()
-        axis.annotate(name, place, (0, 10), textcoords="offset points", ha="center", fontsize=11, fontweight="bold")
+        _label(axis, name, (training.mean(), validation.max()), (0, 10), fontsize=11, fontweight="bold")
         if name in published:
             axis.scatter(*published[name], s=260, color=color, marker="*", edgecolors="black", zorder=3)
-            axis.annotate("article", published[name], (0, -17), textcoords="offset points", ha="center")
+            _label(axis, "article", published[name], (0, -17))
     axis.margins(0.12)
     axis.set_title(title, pad=18)
     axis.set(xlabel="final training accuracy, %", ylabel="final validation accuracy, %")
     axis.grid(alpha=0.3)
-    axis.set_axisbelow(True)
+    _lines_of_equal_sums(axis)
+    return figure
+
+
+def _lines_of_equal_sums(axis: Axes) -> None:
+    """Draw dotted lines, one every half a percent, each labelled where it ends, at the upper or the right edge."""
     (left, right), (bottom, top) = axis.get_xlim(), axis.get_ylim()
+    look: dict[str, Any] = {"color": "dimgray", "fontsize": 8, "va": "bottom", "annotation_clip": False}
     for total in np.arange(np.ceil(2 * (left + bottom)) / 2, right + top, 0.5):
         axis.axline((total - bottom, bottom), slope=-1, color="gray", linewidth=0.7, linestyle=":", zorder=0)
-        along_top = total - top > left
-        edge = (total - top, top) if along_top else (left, total - left)
-        axis.annotate(
-            f"sum {total:.1f}" if along_top else f"{total:.1f}", edge, (0, 2) if along_top else (2, 0),
-            textcoords="offset points", color="dimgray", fontsize=8,
-            ha="center" if along_top else "left", va="bottom", annotation_clip=False,
-        )  # fmt: skip
+        if total - top > left:
+            _label(axis, f"sum {total:.1f}", (total - top, top), (0, 2), **look)
+        else:
+            _label(axis, f"{total:.1f}", (left, total - left), (2, 0), ha="left", **look)
     axis.set(xlim=(left, right), ylim=(bottom, top))
-    return figure
 
 
 @_styled
 def reliability(table: pd.DataFrame, title: str) -> Figure:
-    """Accuracy by the probability given to the prediction, and how many images have such a probability.
-
-    Parameters
-    ----------
-    table
-        As `evaluation.reliability` returns it.
-    title
-        What the figure shows.
-    """
+    """Accuracy by the probability given to the prediction, above counts of images, as in `evaluation.reliability`."""
     figure = Figure(figsize=(WIDTH * 0.75, 5.6))
     figure.suptitle(title)
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[2.2, 1])
     upper.plot([0, 100], [0, 100], color="gray", linestyle="--")
-    upper.text(
-        3, 6, "right as often as said", color="dimgray", rotation=45, rotation_mode="anchor", transform_rotates_text=True
-    )
-    below, above = table["accuracy %"] - table["low %"], table["high %"] - table["accuracy %"]
-    upper.errorbar(
-        table["probability %"], table["accuracy %"], yerr=[below, above], fmt="o", color=PETROFF[0], capsize=4,
-        clip_on=False,
-    )
+    along = {"rotation": 45, "rotation_mode": "anchor", "transform_rotates_text": True}
+    upper.text(3, 6, "right as often as said", color="dimgray", **along)
+    _points_with_intervals(upper, table["probability %"], table, color=PETROFF[0])
     upper.set(ylabel="predicted correctly, %", xlim=(0, 100), ylim=(0, 100))
     middles = [10 * (10 * float(bounds.split()[0]) + 0.5) for bounds in table.index]
     bars = lower.bar(middles, table["images"], width=9, color=PETROFF[0], alpha=0.3)
@@ -192,12 +152,11 @@ def reliability(table: pd.DataFrame, title: str) -> Figure:
     lower.set_xticks(range(0, 101, 10))
     for axis in (upper, lower):
         axis.grid(alpha=0.3)
-        axis.set_axisbelow(True)
     return figure
 
 
 @_styled
-def foresight(links: np.ndarray, confusion: np.ndarray, named: int, title: str) -> Figure:
+def links_and_confusions(links: np.ndarray, confusion: np.ndarray, named: int, title: str) -> Figure:
     """Each pair of digits as a point: how often the two are neighbours, how often confused.
 
     Parameters
@@ -205,11 +164,9 @@ def foresight(links: np.ndarray, confusion: np.ndarray, named: int, title: str) 
     links
         As `embedding.links` returns it.
     confusion
-        Counts, shape (10, 10): rows true, columns predicted. Both directions are added.
+        Both directions are added.
     named
-        So many pairs, those with most links and those with most confusions, carry their names.
-    title
-        What the figure shows.
+        How many pairs are labelled: those with most links, and as many with most confusions.
     """
     first, second = np.triu_indices(10, k=1)
     linked, confused = links[first, second], (confusion + confusion.T)[first, second]
@@ -217,37 +174,26 @@ def foresight(links: np.ndarray, confusion: np.ndarray, named: int, title: str) 
     axis = figure.subplots()
     axis.scatter(linked, confused, s=28, color=PETROFF[0], alpha=0.7, linewidths=0)
     for pair in {*np.argsort(-linked, kind="stable")[:named], *np.argsort(-confused, kind="stable")[:named]}:
-        name = f"{first[pair]}/{second[pair]}"
-        axis.annotate(name, (linked[pair], confused[pair]), (0, 5), textcoords="offset points", fontsize=10, ha="center")
+        _label(axis, f"{first[pair]}/{second[pair]}", (linked[pair], confused[pair]), (0, 5), fontsize=10)
     for scale in (axis.xaxis, axis.yaxis):
         scale.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
-    axis.set(title=title, xlabel="pairs of joined images that show the two digits", ylabel="images of one taken for the other")
+    axis.set(title=title, xlabel="pairs of joined images that show the two digits")
+    axis.set_ylabel("images of one taken for the other")
     axis.margins(0.08)  # before the limits, which end all autoscaling
     axis.set_xlim(0, None)
     axis.set_ylim(0, None)
     axis.grid(alpha=0.3)
+    axis.set_axisbelow("line")  # over the points, which would hide it
     return figure
 
 
 @_styled
 def label_accuracy(table: pd.DataFrame, title: str) -> Figure:
-    """Accuracy of each digit as a bar, with its interval and its count of images.
-
-    Parameters
-    ----------
-    table
-        As `evaluation.label_accuracy` returns it.
-    title
-        What the figure shows.
-    """
+    """Accuracy of each digit as a bar, with its interval and its count of images, as in `evaluation.label_accuracy`."""
     figure = Figure(figsize=(WIDTH, 3.6))
     axis = figure.subplots()
     axis.bar(table.index, table["accuracy %"], color=PETROFF[0], alpha=0.3, width=0.7)
-    below, above = table["accuracy %"] - table["low %"], table["high %"] - table["accuracy %"]
-    axis.errorbar(
-        table.index, table["accuracy %"], yerr=[below, above], fmt="o", color="black", markersize=4, capsize=4,
-        clip_on=False,  # else half of a dot at 100 % is cut off
-    )
+    _points_with_intervals(axis, table.index, table, color="black", markersize=4)
     axis.set(title=title, xlabel="digit (number of images)")
     axis.set_xticks(table.index, [f"{digit}\n({n:,})" for digit, n in table["images"].items()])
     floor = 10 * int(min(table["low %"].min(), 90) // 10)
@@ -255,23 +201,12 @@ def label_accuracy(table: pd.DataFrame, title: str) -> Figure:
     axis.set_ylabel(f"predicted correctly (axis from {floor} %)")
     axis.yaxis.set_major_formatter(PercentFormatter(decimals=0))
     axis.grid(axis="y", alpha=0.3)
-    axis.set_axisbelow(True)
     return figure
 
 
 @_styled
 def confusion_matrices(confusion: np.ndarray, errors: np.ndarray, title: str) -> Figure:
-    """All predictions, and beside them the errors alone, both with counts in the cells.
-
-    Parameters
-    ----------
-    confusion
-        Counts, shape (10, 10): rows true, columns predicted.
-    errors
-        What colours the second panel, as `evaluation.errors_only` returns it: percentages.
-    title
-        What the figure shows.
-    """
+    """Counts of all predictions, and of the errors alone, coloured by the percentages of `evaluation.errors_only`."""
     figure = Figure(figsize=(WIDTH * 1.15, 5.2))
     figure.suptitle(title)
     left, right = figure.subplots(1, 2)
@@ -305,19 +240,10 @@ def handwriting(picture: np.ndarray, image: np.ndarray, probabilities: np.ndarra
     picture
         0 black to 255 white, shape (height, width).
     image
-        Shape (28, 28), 0 paper and 255 ink.
+        Shape (28, 28).
     probabilities
         Of the ten digits, shape (10,).
-    title
-        What the figure shows.
-
-    Raises
-    ------
-    InputError
-        If these are no image or no probabilities.
     """
-    check_images(image=image[np.newaxis])
-    check_probabilities(probabilities=probabilities[np.newaxis])
     figure = Figure(figsize=(WIDTH, 3.0))
     figure.suptitle(title)
     left, middle, right = figure.subplots(1, 3, width_ratios=[1.25, 1, 1.1])
@@ -327,14 +253,13 @@ def handwriting(picture: np.ndarray, image: np.ndarray, probabilities: np.ndarra
         axis.set(title=name, xticks=[], yticks=[])
         axis.spines[:].set(visible=True, color="lightgray")
     bars = right.barh(range(10), probabilities, color=PETROFF[0], alpha=0.3)
-    largest = probabilities.argmax()
+    largest = int(probabilities.argmax())
     bars[largest].set_alpha(1)
-    end = min(probabilities[largest], 1)  # a softmax may exceed 1 by a little, and matplotlib hides labels beyond the axis
-    right.annotate(f"{end:.2f}", (end, largest), (4, 0), textcoords="offset points", va="center", fontsize=10)
+    end = min(probabilities[largest], 1)  # a softmax may exceed 1 by a little; labels beyond the axis are not drawn
+    _label(right, f"{end:.2f}", (end, largest), (4, 0), ha="left", va="center", fontsize=10)
     right.set(title="what it says", xlabel="probability", ylabel="digit", xlim=(0, 1), yticks=range(10))
     right.invert_yaxis()
     right.grid(axis="x", alpha=0.3)
-    right.set_axisbelow(True)
     return figure
 
 
@@ -348,25 +273,11 @@ def embedding(
     ----------
     points
         Coordinates, shape (n, 2).
-    labels
-        Digits 0 to 9, shape (n,).
     centres
         Where to write each digit, shape (10, 2).
-    images
-        Shape (n, 28, 28), 0 paper and 255 ink.
     shown
         Indices of the images to draw.
-    title
-        What the figure shows.
-
-    Raises
-    ------
-    InputError
-        If these are no labels or images, or differ in number from the points.
     """
-    check_labels(labels=labels)
-    check_images(images=images)
-    check_counts(points=points, labels=labels, images=images)
     figure = Figure(figsize=(WIDTH, 7))
     axis = figure.subplots()
     order = np.random.default_rng(0).permutation(len(points))  # else the last digit hides the others
@@ -377,17 +288,16 @@ def embedding(
         frame = {"edgecolor": DIGIT_COLORS[labels[index]], "linewidth": 1.5}
         axis.add_artist(AnnotationBbox(thumbnail, points[index], pad=0.05, bboxprops=frame))
     extent = np.ptp(points, axis=0)
-    for digit, place in enumerate(_apart(centres / extent, 0.04) * extent):
-        axis.text(
-            place[0], place[1], str(digit), fontsize=11, fontweight="bold", ha="center", va="center", zorder=5,
-            bbox={"boxstyle": "circle,pad=0.2", "facecolor": "white", "edgecolor": DIGIT_COLORS[digit], "linewidth": 2.5},
-        )  # fmt: skip
+    look: dict[str, Any] = {"fontsize": 11, "fontweight": "bold", "ha": "center", "va": "center", "zorder": 5}
+    for digit, ((x, y), color) in enumerate(zip(_apart(centres / extent, 0.04) * extent, DIGIT_COLORS, strict=True)):
+        circle = {"boxstyle": "circle,pad=0.2", "facecolor": "white", "edgecolor": color, "linewidth": 2.5}
+        axis.text(x, y, str(digit), bbox=circle, **look)
     axis.set(title=title, xlabel="first coordinate", ylabel="second coordinate", xticks=[], yticks=[])
     return figure
 
 
 def _apart(places: np.ndarray, distance: float) -> np.ndarray:
-    """Places, shape (n, 2), pushed away from each other in up to 200 rounds, until all pairs are `distance` apart."""
+    """Push places, shape (n, 2), away from each other in up to 200 rounds, until all pairs are `distance` apart."""
     places = places.copy()
     for _ in range(200):
         gaps = places[:, None] - places[None]
@@ -397,3 +307,14 @@ def _apart(places: np.ndarray, distance: float) -> np.ndarray:
             break
         places += (gaps / np.maximum(lengths, 1e-9)[..., None] * short[..., None]).sum(axis=1) / 2
     return places
+
+
+def _label(axis: Axes, text: str, place: tuple[float, float], offset: tuple[float, float], **look: Any) -> None:
+    """Write a text at a place in data coordinates, moved by an offset in points."""
+    axis.annotate(text, place, offset, textcoords="offset points", **{"ha": "center", **look})
+
+
+def _points_with_intervals(axis: Axes, x: Any, table: pd.DataFrame, **look: Any) -> None:
+    below, above = table["accuracy %"] - table["low %"], table["high %"] - table["accuracy %"]
+    # not clipped, or half of a dot at 100 % would be cut off
+    axis.errorbar(x, table["accuracy %"], yerr=[below, above], fmt="o", capsize=4, clip_on=False, **look)
