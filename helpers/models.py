@@ -184,9 +184,9 @@ def architecture(network: Candidate | keras.Sequential) -> list[dict[str, Any]]:
             settings = _described(layer.get_config())
             if type(layer).__module__.startswith("keras."):  # the defaults of a reader's own layer may change
                 settings = _without_defaults(settings, type(layer))
-        except Exception as error:  # of whatever kind: a layer may be a reader's own
-            message = f"{network.name}: the layer {layer.name} cannot tell its settings: {reason(error)}"
-            raise InputError(message) from error
+        except Exception as error:  # of whatever kind: a layer may be a reader's own, or none
+            name = getattr(layer, "name", layer)
+            raise InputError(f"{network.name}: the layer {name} cannot tell its settings: {reason(error)}") from error
         described.append({"layer": type(layer).__name__, **settings})
     return described
 

@@ -250,8 +250,8 @@ def test_workers_as_readme_starts_them(on_the_sample, tmp_path):
     command = f"exec env {command.strip().removeprefix('@')}".replace("$(BIN)/python", sys.executable)
     with LocalCluster(n_workers=0, dashboard_address=None) as cluster:
         address = cluster.scheduler_address
-        where = {ROOT: nullcontext(), tmp_path: pytest.raises(study.StudyError, match="not got the project .*make worker")}
-        for seed, (folder, expectation) in enumerate(where.items()):
+        refused = pytest.raises(study.StudyError, match="not got the project .*make worker")
+        for seed, (folder, expectation) in enumerate([(ROOT, nullcontext()), (tmp_path, refused)]):
             started = ["sh", "-c", command.replace("$(SCHEDULER)", address)]
             worker = subprocess.Popen(started, cwd=folder, start_new_session=True)
             try:
