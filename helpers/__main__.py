@@ -65,12 +65,10 @@ def headline(notebook: Path) -> None:
 
 def nbval() -> None:
     """Print how the notebook's stored outputs, made with the complete data, are to be compared."""
-    if load_mnist().is_full:
-        print("--nbval")
-    else:
+    if not (is_full := load_mnist().is_full):
         said = "Only a sample of MNIST is at hand: the notebook is executed, its outputs are not compared."
         print(said, file=sys.stderr)
-        print("--nbval-lax")
+    print("--nbval" if is_full else "--nbval-lax")
 
 
 def retrain() -> None:
@@ -89,8 +87,8 @@ def retrain() -> None:
 
     for candidate in CANDIDATES:
         history = retrain(candidate, digits, Settings()).history
-        training, validation = history["accuracy"][-1], history["val_accuracy"][-1]
-        print(f"{candidate.name}: training accuracy {training:.4f}, validation accuracy {validation:.4f}")
+        last = f"training accuracy {history['accuracy'][-1]:.4f}, validation accuracy {history['val_accuracy'][-1]:.4f}"
+        print(f"{candidate.name}: {last}")
     print("Stored in models/. `make refresh` brings the notebook's outputs up to date.")
 
 
@@ -130,24 +128,18 @@ def results() -> None:
         advice = "`make run` writes those of a run, `git checkout tests` brings the others back"
         sys.exit(f"error: no results can be read ({error}). {advice}.")
     if differing := sorted(name for name in fresh | stored if not _alike(fresh.get(name), stored.get(name))):
-        sys.exit(
-            f"error: {', '.join(differing)} came out otherwise than in tests/{CHECKED_RESULTS.name}, "
-            "against which the text is checked. If that is as intended: make refresh, then correct the text."
-        )
+        found = f"{', '.join(differing)} came out otherwise than in tests/results.json, with which the text agrees"
+        sys.exit(f"error: {found}. If that is as intended: make refresh, then correct the text.")
 
 
 def _alike(value: Any, other: Any) -> bool:
-    """Whether two results read the same: counts and names exactly, other numbers in the digits that are printed.
-
-    Shares and percents are printed with two decimals of a percent, small numbers with less: half a ten-thousandth of
-    the value, and half a hundredth at most, is less than a step of the last digit. Other processors may give other
-    digits after it.
-    """
+    """Whether two results read the same: counts and names exactly, other numbers in the digits that are printed."""
     if isinstance(value, dict) and isinstance(other, dict):
         return value.keys() == other.keys() and all(_alike(value[key], other[key]) for key in value)
     if isinstance(value, list) and isinstance(other, list):
         return len(value) == len(other) and all(map(_alike, value, other))
     if isinstance(value, float) and isinstance(other, float):
+        # Less than a step of the last digit: two decimals of a percent are printed, of small numbers less.
         return math.isclose(value, other, rel_tol=5e-5, abs_tol=1e-9) and abs(value - other) <= 0.005
     return value == other
 
@@ -155,8 +147,7 @@ def _alike(value: Any, other: Any) -> bool:
 def refresh(root: Path = ROOT) -> None:
     """Execute the notebook on the complete data; store it, its results and README's figures if the run was clean.
 
-    No file is touched before all of them are at hand. A run that fails, says something on
-    stderr, leaves something out or is interrupted therefore changes nothing.
+    Else nothing is changed: no file is touched before all of them are at hand.
     """
     import nbformat
     from nbconvert.preprocessors import CellExecutionError, ExecutePreprocessor
@@ -179,18 +170,17 @@ def refresh(root: Path = ROOT) -> None:
     files = {notebook: f"{nbformat.writes(executed)}\n".encode(), root / "tests" / RESULTS.name: results.read_bytes()}
     files |= {root / "figures" / f"{name}.png": _figure(executed.cells, name) for name in README_FIGURES}
     with tempfile.TemporaryDirectory(dir=results.parent) as folder:
-        written = {path: Path(folder, path.name) for path in files}
         for path, content in files.items():
-            written[path].write_bytes(content)
+            Path(folder, path.name).write_bytes(content)
         for path in files:
-            written[path].replace(path)
+            Path(folder, path.name).replace(path)
 
 
 def _figure(cells: list[Any], name: str) -> bytes:
     """The PNG under the cell that draws a figure of `helpers.plots`."""
     for cell in cells:
-        for output in cell.get("outputs", []):
-            if f"plots.{name}(" in cell["source"] and "image/png" in output.get("data", {}):
+        for output in cell.get("outputs", []) if f"plots.{name}(" in cell["source"] else []:
+            if "image/png" in output.get("data", {}):
                 return base64.b64decode(output["data"]["image/png"])
     sys.exit(f"error: no cell shows plots.{name}, which README needs; nothing is stored.")
 

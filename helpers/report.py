@@ -55,12 +55,11 @@ def headline(
     ----------
     notices
         What a reader must know about the run first.
-    accuracies
-        As `evaluation.final_accuracies` returns it, of the article's networks and of the reader's own.
-    articles
-        The same of the article's networks alone, and of the convolutional one on normalised pixels.
+    accuracies, articles
+        As `evaluation.final_accuracies` returns them: of the article's two networks and the reader's
+        own, and of the article's two and the convolutional one on normalised pixels.
     correct
-        Whether the better of the article's networks reads each test image correctly, bool, shape (n,).
+        Whether the best of the former reads each test image correctly, bool, shape (n,).
     scores
         As `article.scorecard` returns it, or empty.
     """
@@ -82,15 +81,10 @@ def headline(
 
 
 def write_results(names: Mapping[str, Any], path: Path = RESULTS) -> None:
-    """Write what a run found to a file, for those who check the text against it.
+    """Write what a run found to a file, against which the text is checked; print a line if it cannot be written.
 
-    Parameters
-    ----------
-    names
-        Whatever the run has given a name to. Taken are numbers, tables, arrays of up to 1000 numbers,
-        and mappings of these, but for IPython's own names.
-    path
-        The file, made with its folder. If it cannot be written, that is said in a line.
+    Of all that has a name, numbers, tables, arrays of up to 1000 numbers, and mappings of these are
+    taken, but for IPython's own names.
     """
     results = {}
     for name, value in names.items():

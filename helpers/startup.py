@@ -28,8 +28,6 @@ DIFFER = "last digits may differ from those of other machines"
 def start_tensorflow(threads: int = 0) -> None:
     """Import TensorFlow without its start-up messages, before anything else does, and make it deterministic.
 
-    Variables of PORTABLE that the user has set stay as they are; `notices` then says so.
-
     Parameters
     ----------
     threads
@@ -38,7 +36,7 @@ def start_tensorflow(threads: int = 0) -> None:
     Raises
     ------
     InputError
-        If MNIST_COMPUTE is none of its values, or Keras was imported with another backend than TensorFlow.
+        If MNIST_COMPUTE is none of its values, or Keras was imported with another backend before.
     RuntimeError
         If TensorFlow already computes with another number of threads.
     """
@@ -46,17 +44,15 @@ def start_tensorflow(threads: int = 0) -> None:
     os.environ |= KERAS
     if way == "portable" and is_first:
         for name, value in PORTABLE.items():
-            os.environ.setdefault(name, value)
+            os.environ.setdefault(name, value)  # what the user has set stays, and `notices` says so
         threads = threads or THREADS
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with _silent_stderr():
         import keras
         import tensorflow as tf
     if (backend := keras.backend.backend()) != "tensorflow":
-        raise InputError(
-            f"Keras was imported with the backend {backend} before the project could prepare it. "
-            "Start anew: restart the kernel, and run this first."
-        )
+        found = f"Keras was imported with the backend {backend} before the project could prepare it"
+        raise InputError(f"{found}. Start anew: restart the kernel, and run this first.")
     # It announces each model that is stored, with its path, and warns that each training is traced anew.
     tf.get_logger().setLevel("ERROR")
     tf.config.experimental.enable_op_determinism()
@@ -115,15 +111,14 @@ def arithmetic() -> dict[str, str]:
     import numpy as np
     import tensorflow as tf
 
-    one_dnn = os.environ.get("ONEDNN_MAX_CPU_ISA", "all")
-    if (option := os.environ.get("TF_ENABLE_ONEDNN_OPTS", "auto")) != "1":
-        one_dnn = f"TF_ENABLE_ONEDNN_OPTS={option}"  # TensorFlow decides by itself where nothing is set
+    option = os.environ.get("TF_ENABLE_ONEDNN_OPTS", "auto")  # TensorFlow decides by itself where nothing is set
+    instructions = os.environ.get("ONEDNN_MAX_CPU_ISA", "all")
     simd = np.show_config(mode="dicts")["SIMD Extensions"]
     return {
         "system": f"{platform.system()} {platform.machine()}",
         "processor": processor(),
         "AVX2": "yes" if _has_avx2() else "no",
-        "oneDNN": one_dnn,
+        "oneDNN": instructions if option == "1" else f"TF_ENABLE_ONEDNN_OPTS={option}",
         "NumPy SIMD": (simd.get("found") or simd["baseline"])[-1],
         "threads": str(tf.config.threading.get_intra_op_parallelism_threads()),
         "device": "GPU" if tf.config.get_visible_devices("GPU") else "CPU",
@@ -154,8 +149,7 @@ def processor() -> str:
 def _way() -> str:
     way = os.environ.get("MNIST_COMPUTE") or "portable"
     if way not in ("portable", "native", "gpu"):
-        expected = "expected portable, native or gpu. Set it to one of these, or unset it"
-        raise InputError(f"MNIST_COMPUTE is {way!r}; {expected}.")
+        raise InputError(f"MNIST_COMPUTE is {way!r}; expected portable, native or gpu. Set it to one, or unset it.")
     return way
 
 
@@ -172,11 +166,9 @@ def _cpuinfo() -> dict[str, str]:
 
 @contextmanager
 def _silent_stderr() -> Iterator[None]:
-    """Hold back what is written to file descriptor 2; show it only if the block raises.
-
-    TensorFlow 2.21 writes two lines there before it looks at TF_CPP_MIN_LOG_LEVEL,
-    and a Jupyter kernel would store them, with their clock times, in the notebook.
-    """
+    """Hold back what is written to file descriptor 2; show it only if the block raises."""
+    # TensorFlow 2.21 writes two lines there before it looks at TF_CPP_MIN_LOG_LEVEL, and a Jupyter
+    # kernel would store them, with their clock times, in the notebook.
     sys.stderr.flush()
     kept = os.dup(2)
     with tempfile.TemporaryFile() as held:

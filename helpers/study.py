@@ -65,17 +65,11 @@ def run_study(
 
     Parameters
     ----------
-    seeds
-        With each seed all candidates are trained before the next.
-    path
-        The study's file; made if there is none.
     jobs
         How many runs at once on this machine; -1 for one per core.
     scheduler
         Address of a Dask scheduler, such as ``tcp://10.0.0.1:8786``, whose workers do the
         runs instead. They need the project, its environment and the same data.
-    epochs
-        As in the article by default.
     names
         Of the candidates to train; all by default.
 
@@ -108,11 +102,8 @@ def train_apart(name: str, seed: int, epochs: int, made_from: str) -> Run:
     command = [sys.executable, "-m", "helpers", "train-here", name, str(seed), str(epochs), made_from]
     # Nothing is ever written to its standard input: it gives up when that is closed.
     standard_input, open_end = os.pipe()
-    try:
+    with open(standard_input), open(open_end, "w"):
         done = subprocess.run(command, cwd=ROOT, stdin=standard_input, capture_output=True, text=True, errors="replace")
-    finally:
-        os.close(standard_input)
-        os.close(open_end)
     if done.returncode:
         last = (done.stderr.splitlines() or [""])[-1]
         raise StudyError(f"Training {name} with seed {seed} failed, exit code {done.returncode}: {last}")
@@ -120,11 +111,7 @@ def train_apart(name: str, seed: int, epochs: int, made_from: str) -> Run:
 
 
 def train_here(name: str, seed: int, epochs: int, made_from: str) -> Run:
-    """One run: train one of `models.CANDIDATES` with one thread, in a process that does nothing else.
-
-    A StudyError if it would not be made from what has the fingerprint `made_from`: the machines
-    of a cluster may have other code or data.
-    """
+    """One run, with one thread, in a process that does nothing else; a StudyError if its fingerprint is another."""
     from helpers.startup import start_tensorflow
 
     start_tensorflow(threads=1)
@@ -149,10 +136,7 @@ def train_here(name: str, seed: int, epochs: int, made_from: str) -> Run:
 def outcome(
     name: str, seed: int, history: Mapping[str, list[float]], true_labels: np.ndarray, predicted_labels: np.ndarray
 ) -> Run:
-    """What a training gives, as far as it is compared with others: the first entries of a run.
-
-    The labels are those of the test images, whole numbers from 0 to 9, shape (n,).
-    """
+    """The first entries of a run, those that are compared; the labels are of the test images, shape (n,)."""
     misread = np.flatnonzero(predicted_labels != true_labels)
     return {
         "candidate": name,
@@ -167,11 +151,8 @@ def outcome(
 def load_runs(path: Path = RUNS) -> list[Run]:
     """The runs of a study, by candidate and seed, whatever order they ended in.
 
-    Raises
-    ------
-    StudyError
-        If there is no such file, if a line of it is no run, or if a run is in it twice. Half a
-        line at its end, which a killed study leaves, is passed over.
+    Half a line at the end, which a killed study leaves, is passed over. A StudyError if there is no
+    such file, if another line of it is no run, or if a run is in it twice.
     """
     try:
         lines = path.read_bytes().split(b"\n")[:-1]
@@ -274,13 +255,11 @@ def _workers(jobs: int, scheduler: str | None) -> Iterator[Parallel]:
 
 def finals(runs: Sequence[Run], names: Sequence[str]) -> pd.DataFrame:
     """`training %`, `validation %` and `sum %` after the last epoch, by `candidate`, in this order, and `seed`."""
-    rows = {
-        (name, run["seed"]): [100 * run["history"][key][-1] for key in ("accuracy", "val_accuracy")]
-        for name in names
-        for run in _of(name, runs)
-    }
-    table = pd.DataFrame.from_dict(rows, orient="index", columns=["training %", "validation %"])
-    table.index = pd.MultiIndex.from_tuples(rows, names=["candidate", "seed"])
+    columns = {"training %": "accuracy", "validation %": "val_accuracy"}
+    chosen = [run for name in names for run in _of(name, runs)]
+    table = pd.DataFrame({column: [100 * run["history"][key][-1] for run in chosen] for column, key in columns.items()})
+    table.index = pd.MultiIndex.from_arrays([[run[key] for run in chosen] for key in ("candidate", "seed")])
+    table.index.names = ["candidate", "seed"]
     return table.assign(**{"sum %": table["training %"] + table["validation %"]})
 
 
@@ -296,13 +275,6 @@ def spread(finals: pd.DataFrame) -> pd.DataFrame:
 
 def wins(finals: pd.DataFrame, seed: int = 12345) -> pd.DataFrame:
     """In what share of seed pairs, any seed of the one with any of the other, a candidate beats another.
-
-    Parameters
-    ----------
-    finals
-        As the function of that name returns it.
-    seed
-        Of the bootstrap.
 
     Returns
     -------

@@ -169,7 +169,7 @@ def test_a_visible_gpu_is_left_idle_unless_asked_for(compute, said):
 
 def test_another_way_to_compute_is_an_error(monkeypatch):
     monkeypatch.setenv("MNIST_COMPUTE", "fast")
-    with pytest.raises(InputError, match="^MNIST_COMPUTE is 'fast'; expected portable, native or gpu. Set it to"):
+    with pytest.raises(InputError, match="^MNIST_COMPUTE is 'fast'; expected portable, native or gpu. Set it to one, or"):
         startup.start_tensorflow()
 
 
