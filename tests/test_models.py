@@ -185,12 +185,12 @@ class Scaled(layers.Layer):
         self.factor = factor
 
     def get_config(self):
-        return super().get_config() | {"factor": 1 / self.factor}
+        return super().get_config() | {"factor": self.factor, "inverse": 1 / self.factor}
 
 
 def test_layer_of_ones_own():
     """Its defaults count, since they may be changed where the layer is written."""
-    assert models.architecture(candidate(Scaled))[0]["factor"] == 0.5
+    assert models.architecture(candidate(Scaled))[0]["factor"] == 2
     with pytest.raises(InputError, match=r"^x: the layer s cannot tell its settings: division by zero."):
         models.architecture(candidate(lambda: Scaled(0, name="s")))
     with pytest.raises(InputError, match=r"^x: the layer 1 cannot tell its settings: 'int' object has no"):

@@ -64,10 +64,10 @@ def test_whatever_else_has_a_name_is_passed_over(tmp_path):
     itself = []
     itself.append(itself)
     dates = pd.DataFrame({"day": pd.to_datetime(["2021-01-01"])})
-    names = {"_hidden": 1, "Out": {1: 2}, "module": np, "mixed": {"a": np}, "text": "a", "nothing": {}, "z": 1}
+    names = {"_hidden": 1, "Out": {1: 2}, "module": np, "mixed": {"a": np}, "nothing": {}, "flag": True}
     names |= {"images": np.zeros((20, 28, 28)), "flags": np.array([True]), "dates": dates, "itself": itself}
-    names |= {"lists": [[1], [1, 2]], "arrays": [np.eye(2), np.eye(3)], "fails": Fails()}
-    report.write_results(names, tmp_path / "results.json")
+    names |= {"lists": [[1], [1, 2]], "arrays": [np.eye(2), np.eye(3)], "fails": Fails(), "words": {"a": "b"}}
+    report.write_results(names | {"z": 1}, tmp_path / "results.json")
     assert json.loads((tmp_path / "results.json").read_text()) == {"z": 1}
 
 
