@@ -164,7 +164,7 @@ def notice(own: Sequence[Candidate]) -> str:
     """What a reader must know first about a run with networks of one's own; empty without any."""
     names = ", ".join(candidate.name for candidate in own)
     said = f"Networks of your own take part in this run: {names}. The text between the cells knows nothing of them."
-    return names and said
+    return said if own else ""
 
 
 def architecture(network: Candidate | keras.Sequential) -> list[dict[str, Any]]:
