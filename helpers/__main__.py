@@ -3,11 +3,13 @@
 import argparse
 import base64
 import json
+import math
 import os
 import sys
 import tempfile
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,24 +24,20 @@ README_FIGURES = ("runs", "embedding")
 
 
 def run(parameters: Sequence[tuple[str, str]] = (), folder: Path = ROOT / "build") -> None:
-    """Execute the notebook, with other values for some of its parameters; write it, and a report, to a folder.
-
-    Raises
-    ------
-    InputError
-        If the notebook has no such parameter, or refuses a value.
-    """
+    """Execute the notebook, with other values for some of its parameters; write it, and a report, to a folder."""
     import papermill
     from nbconvert import HTMLExporter
     from papermill.exceptions import PapermillExecutionError
 
     known = papermill.inspect_notebook(NOTEBOOK)
     if unknown := [name for name, _ in parameters if name not in known]:
-        raise InputError(f"PARAMETERS: the notebook has {', '.join(known)}; found {', '.join(unknown)}. Name one of these.")
+        found = f"found {', '.join(unknown)}. Name one of these"
+        raise InputError(f"PARAMETERS: the notebook has {', '.join(known)}; {found}.")
     executed, html = folder / NOTEBOOK.name, folder / f"{NOTEBOOK.stem}.html"
+    values = {name: _value(text) for name, text in parameters}
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        papermill.execute_notebook(NOTEBOOK, executed, {name: _value(text) for name, text in parameters}, kernel_name="python3", cwd=ROOT)
+        papermill.execute_notebook(NOTEBOOK, executed, values, kernel_name="python3", cwd=ROOT)
         html.write_text(HTMLExporter().from_filename(str(executed))[0], encoding="utf-8")
     except PapermillExecutionError as error:
         # An error that says all in its message has no more than a line of traceback.
@@ -51,23 +49,26 @@ def run(parameters: Sequence[tuple[str, str]] = (), folder: Path = ROOT / "build
 
 def _value(text: str) -> Any:
     """A parameter's value: a number, or what else JSON knows, or a text."""
-    try:
+    with suppress(ValueError):
         return json.loads(text)
-    except ValueError:
-        return text
+    return text
+
+
+def headline(notebook: Path) -> None:
+    """Print what an executed notebook found, and where it and its report are."""
+    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    first_code = next(cell for cell in cells if cell["cell_type"] == "code" and cell["outputs"])
+    text = "".join(first_code["outputs"][0]["data"]["text/plain"])
+    executed = os.path.relpath(notebook)
+    print(f"\n{text}\n\nNotebook: {executed}\nReport:   {Path(executed).with_suffix('.html')}")
 
 
 def nbval() -> None:
     """Print how the notebook's stored outputs, made with the complete data, are to be compared."""
-    digits = load_mnist()
-    if digits.is_full:
-        print("--nbval")
-    else:
-        print(
-            "Only a sample of MNIST is at hand: the notebook is executed, its outputs are not compared.",
-            file=sys.stderr,
-        )
-        print("--nbval-lax")
+    if not (is_full := load_mnist().is_full):
+        said = "Only a sample of MNIST is at hand: the notebook is executed, its outputs are not compared."
+        print(said, file=sys.stderr)
+    print("--nbval" if is_full else "--nbval-lax")
 
 
 def retrain() -> None:
@@ -75,8 +76,8 @@ def retrain() -> None:
     digits = load_mnist()
     if not digits.is_full:
         raise DataError(
-            f"The models that come with the project are trained on the complete data set, and only a sample is at hand: {digits.why}. "
-            "Let MNIST_NPZ name an mnist.npz, or allow a download."
+            "The models that come with the project are trained on the complete data set, and only a sample is at hand: "
+            f"{digits.sample_reason}. Let MNIST_NPZ name an mnist.npz, or allow a download."
         )
     from helpers.startup import start_tensorflow
 
@@ -86,10 +87,8 @@ def retrain() -> None:
 
     for candidate in CANDIDATES:
         history = retrain(candidate, digits, Settings()).history
-        print(
-            f"{candidate.name}: training accuracy {history['accuracy'][-1]:.4f}, "
-            f"validation accuracy {history['val_accuracy'][-1]:.4f}"
-        )
+        last = f"training accuracy {history['accuracy'][-1]:.4f}, validation accuracy {history['val_accuracy'][-1]:.4f}"
+        print(f"{candidate.name}: {last}")
     print("Stored in models/. `make refresh` brings the notebook's outputs up to date.")
 
 
@@ -103,10 +102,10 @@ def study(seeds: int, scheduler: str | None = None) -> None:
         count = run_study(range(1, seeds + 1), scheduler=scheduler)
     except KeyboardInterrupt:
         sys.exit("Stopped. What was finished is kept; the same command goes on from there.")
-    print(f"{count} runs done, appended to {RUNS.relative_to(RUNS.parent.parent)}.")
+    print(f"{count} runs done, appended to {RUNS.relative_to(ROOT)}.")
 
 
-def one_run(name: str, seed: int, epochs: int, made_from: str) -> None:
+def train_here(name: str, seed: int, epochs: int, made_from: str) -> None:
     """Do one run of a study, print it, and give up once nobody waits for it any more."""
     from helpers.study import train_here
 
@@ -118,56 +117,42 @@ def one_run(name: str, seed: int, epochs: int, made_from: str) -> None:
     print(json.dumps(train_here(name, seed, epochs, made_from)))
 
 
-def headline(notebook: Path) -> None:
-    """Print what an executed notebook found, and where it and its report are."""
-    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
-    first_code = next(cell for cell in cells if cell["cell_type"] == "code" and cell["outputs"])
-    text = "".join(first_code["outputs"][0]["data"]["text/plain"])
-    executed = os.path.relpath(notebook)
-    print(f"\n{text}\n\nNotebook: {executed}\nReport:   {Path(executed).with_suffix('.html')}")
-
-
 def results() -> None:
-    """See that the run before wrote the results that the text is checked against."""
+    """Check that the last run came to the results that the text is checked against."""
     if not load_mnist().is_full:
         print("Only a sample of MNIST is at hand: the results are not compared.", file=sys.stderr)
         return
     try:
         fresh, stored = (json.loads(path.read_text(encoding="utf-8")) for path in (RESULTS, CHECKED_RESULTS))
     except (OSError, ValueError) as error:
-        sys.exit(f"error: no results can be read ({error}). `make run` writes those of a run, `git checkout tests` brings the others back.")
+        advice = "`make run` writes those of a run, `git checkout tests` brings the others back"
+        sys.exit(f"error: no results can be read ({error}). {advice}.")
     if differing := sorted(name for name in fresh | stored if not _alike(fresh.get(name), stored.get(name))):
-        sys.exit(
-            f"error: {', '.join(differing)} came out otherwise than in {CHECKED_RESULTS.parent.name}/{CHECKED_RESULTS.name}, "
-            "against which the text is checked. If that is as intended: make refresh, then correct the text."
-        )
+        found = f"{', '.join(differing)} came out otherwise than in tests/results.json, with which the text agrees"
+        sys.exit(f"error: {found}. If that is as intended: make refresh, then correct the text.")
 
 
 def _alike(value: Any, other: Any) -> bool:
-    """Whether two results read the same: counts and names exactly, other numbers in the digits that are printed of them.
-
-    Shares and percents are printed with two decimals of a percent, small numbers with less: half a ten-thousandth of the value,
-    and half a hundredth at most, is less than a step of the last digit. Further digits another processor may give otherwise.
-    """
+    """Whether two results read the same: counts and names exactly, other numbers in the digits that are printed."""
     if isinstance(value, dict) and isinstance(other, dict):
         return value.keys() == other.keys() and all(_alike(value[key], other[key]) for key in value)
     if isinstance(value, list) and isinstance(other, list):
         return len(value) == len(other) and all(map(_alike, value, other))
     if isinstance(value, float) and isinstance(other, float):
-        return abs(value - other) <= max(1e-9, min(0.005, 5e-5 * max(abs(value), abs(other))))
+        # Less than a step of the last digit: two decimals of a percent are printed, of small numbers less.
+        return math.isclose(value, other, rel_tol=5e-5, abs_tol=1e-9) and abs(value - other) <= 0.005
     return value == other
 
 
 def refresh(root: Path = ROOT) -> None:
     """Execute the notebook on the complete data; store it, its results and README's figures if the run was clean.
 
-    No file is touched before all of them are at hand. A run that fails, says something on
-    stderr, leaves something out or is interrupted therefore changes nothing.
+    Else nothing is changed: no file is touched before all of them are at hand.
     """
     import nbformat
     from nbconvert.preprocessors import CellExecutionError, ExecutePreprocessor
 
-    notebook, results = root / "mnist_digits.ipynb", root / "build" / "results.json"
+    notebook, results = root / NOTEBOOK.name, root / "build" / RESULTS.name
     results.parent.mkdir(exist_ok=True)
     results.unlink(missing_ok=True)  # else those of an earlier run would pass for this one's
     os.environ["MNIST_DATA"] = "full"
@@ -177,29 +162,25 @@ def refresh(root: Path = ROOT) -> None:
     except CellExecutionError as error:
         sys.exit(f"{error}\nerror: a cell failed, as shown above; nothing is stored.")
     outputs = [output for cell in executed.cells for output in cell.get("outputs", [])]
-    if noise := [output.get("text", output.get("evalue")) for output in outputs if _is_noise(output)]:
-        sys.exit(f"error: the run was not clean; nothing is stored. It said:\n{''.join(noise)}")
+    noisy = [output for output in outputs if output["output_type"] == "error" or output.get("name") == "stderr"]
+    if noise := "".join(output.get("text", output.get("evalue")) for output in noisy):
+        sys.exit(f"error: the run was not clean; nothing is stored. It said:\n{noise}")
     if not results.exists():
         sys.exit("error: the run wrote no build/results.json; nothing is stored.")
-    figures = {root / "figures" / f"{name}.png": _figure(executed.cells, name) for name in README_FIGURES}
-    files = {notebook: f"{nbformat.writes(executed)}\n".encode(), root / "tests" / "results.json": results.read_bytes(), **figures}
+    files = {notebook: f"{nbformat.writes(executed)}\n".encode(), root / "tests" / RESULTS.name: results.read_bytes()}
+    files |= {root / "figures" / f"{name}.png": _figure(executed.cells, name) for name in README_FIGURES}
     with tempfile.TemporaryDirectory(dir=results.parent) as folder:
-        written = {path: Path(folder, path.name) for path in files}
         for path, content in files.items():
-            written[path].write_bytes(content)
+            Path(folder, path.name).write_bytes(content)
         for path in files:
-            written[path].replace(path)
-
-
-def _is_noise(output: dict[str, Any]) -> bool:
-    return output["output_type"] == "error" or output.get("name") == "stderr"
+            Path(folder, path.name).replace(path)
 
 
 def _figure(cells: list[Any], name: str) -> bytes:
     """The PNG under the cell that draws a figure of `helpers.plots`."""
     for cell in cells:
-        for output in cell.get("outputs", []):
-            if f"plots.{name}(" in cell["source"] and "image/png" in output.get("data", {}):
+        for output in cell.get("outputs", []) if f"plots.{name}(" in cell["source"] else []:
+            if "image/png" in output.get("data", {}):
                 return base64.b64decode(output["data"]["image/png"])
     sys.exit(f"error: no cell shows plots.{name}, which README needs; nothing is stored.")
 
@@ -210,29 +191,27 @@ def _whole_number(text: str) -> int:
     return int(text)
 
 
+ARGUMENTS: dict[Any, dict[str, dict[str, Any]]] = {
+    run: {"-p": {"dest": "parameters", "nargs": 2, "action": "append", "default": [], "metavar": ("NAME", "VALUE")}},
+    nbval: {},
+    results: {},
+    retrain: {},
+    refresh: {},
+    study: {"seeds": {"type": _whole_number, "metavar": "SEEDS"}, "scheduler": {"nargs": "?"}},
+    train_here: {"name": {}, "seed": {"type": int}, "epochs": {"type": _whole_number}, "made_from": {}},
+}
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Do what the command line says; the process ends with 1 and a sentence if that cannot be done, with 2 if it cannot be understood."""
+    """Do what the command line says; end with 1 and a sentence if that cannot be done, with 2 if it makes no sense."""
     parser = argparse.ArgumentParser("python -m helpers", description=__doc__, allow_abbrev=False)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-
-    def command(name: str, function: Any) -> argparse.ArgumentParser:
-        added = commands.add_parser(name, help=function.__doc__.splitlines()[0], allow_abbrev=False)
-        added.set_defaults(function=function)
-        return added
-
-    command("run", run).add_argument(
-        "-p", dest="parameters", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), help="such as -p epochs 3"
-    )
-    for name, function in {"nbval": nbval, "results": results, "retrain": retrain, "refresh": refresh}.items():
-        command(name, function)
-    of_study = command("study", study)
-    of_study.add_argument("seeds", type=_whole_number, metavar="SEEDS")
-    of_study.add_argument("scheduler", nargs="?")
-    of_run = command("train-here", one_run)
-    of_run.add_argument("name")
-    of_run.add_argument("seed", type=int)
-    of_run.add_argument("epochs", type=_whole_number)
-    of_run.add_argument("made_from")
+    for function, its_arguments in ARGUMENTS.items():
+        name, summary = function.__name__.replace("_", "-"), function.__doc__.splitlines()[0]
+        command = commands.add_parser(name, help=summary, allow_abbrev=False)
+        command.set_defaults(function=function)
+        for argument, options in its_arguments.items():
+            command.add_argument(argument, **options)
     given = vars(parser.parse_args(arguments))
     try:
         given.pop("function")(**given)

@@ -13,7 +13,7 @@ import pandas as pd
 import tensorflow as tf
 from keras import layers
 
-from helpers.checks import InputError, check_images, reason
+from helpers.checks import InputError, reason
 from helpers.data import normalise
 
 OPTIMIZER, LEARNING_RATE = "adam", 0.001  # the article leaves the rate at Keras's default, which this is
@@ -29,9 +29,7 @@ class FusedAdam(keras.optimizers.Adam):
     optimization", 2015, the formulation before section 2.1); results differ in the last bits.
     """
 
-    def update_step(
-        self, gradient: tf.Tensor, variable: tf.Variable, learning_rate: tf.Tensor
-    ) -> None:
+    def update_step(self, gradient: tf.Tensor, variable: tf.Variable, learning_rate: tf.Tensor) -> None:
         """Update one variable and its two moments in place."""
         index = self._get_variable_index(variable)
         step = tf.cast(self.iterations.value + 1, variable.dtype)
@@ -51,23 +49,18 @@ class FusedAdam(keras.optimizers.Adam):
 
 @dataclass(frozen=True)
 class Candidate:
-    """A network that takes part in the comparison.
+    """A network that takes part in the comparison; an InputError if name, shape or pixels are of another form.
 
     Attributes
     ----------
     name
-        What it is called, in tables and in the cache: letters, digits, - and _.
+        In tables and in the cache: letters, digits, - and _.
     make_layers
-        Makes its layers anew, from the first after the input to the softmax.
+        Makes new layers whenever it is called, from the first after the input to the softmax.
     input_shape
         Shape of one image as the first layer takes it.
     pixels
-        Whether it is given pixels from 0 to 1 or as they are, from 0 to 255.
-
-    Raises
-    ------
-    InputError
-        If one of these is anything else.
+        Whether pixels are scaled to 0 to 1, or stay as they are, from 0 to 255.
     """
 
     name: str
@@ -77,16 +70,22 @@ class Candidate:
 
     def __post_init__(self) -> None:
         is_name = isinstance(self.name, str) and re.fullmatch(r"[A-Za-z0-9][\w-]*", self.name, re.ASCII)
-        if not is_name or self.name == "local":  # a folder has that name
-            raise InputError(f"A candidate's name: expected letters, digits, - and _, and not 'local'; found {self.name!r}.")
-        if not callable(self.make_layers):
-            raise InputError(f"{self.name}: expected a function that makes the layers, such as lambda: [...]; found {self.make_layers!r}.")
-        is_shape = isinstance(self.input_shape, tuple) and all(type(side) is int for side in self.input_shape)
-        if not is_shape or math.prod(self.input_shape) != 28 * 28:
+        if not is_name or self.name == "local":  # the folder for all but the project's own models
+            expected = "letters, digits, - and _, and not 'local'"
+            raise InputError(f"A candidate's name: expected {expected}; found {self.name!r}.")
+        if not isinstance(self.input_shape, tuple) or math.prod(self.input_shape) != 28 * 28:
             expected = "an input_shape for the 784 pixels of an image, such as (784,) or (28, 28, 1)"
             raise InputError(f"{self.name}: expected {expected}; found {self.input_shape!r}.")
         if self.pixels not in get_args(Pixels):
-            raise InputError(f"{self.name}: expected pixels to be one of {', '.join(get_args(Pixels))}; found {self.pixels!r}.")
+            raise InputError(f"{self.name}: expected pixels to be 'normalised' or 'raw'; found {self.pixels!r}.")
+
+    @property
+    def layers(self) -> list[keras.Layer]:
+        """New layers, not yet part of a network; an InputError if they cannot be made."""
+        try:
+            return list(self.make_layers())
+        except Exception as error:  # of whatever kind: the function may be a reader's own
+            raise InputError(f"{self.name}: make_layers cannot make layers: {reason(error)} Correct it.") from error
 
     def build(self) -> keras.Sequential:
         """A new, untrained network, ready for `fit`; its weights follow from Keras's random seed.
@@ -94,50 +93,28 @@ class Candidate:
         Raises
         ------
         InputError
-            If Keras cannot make a network of the layers, if they have been used before, or if the network
-            does not answer with ten numbers.
+            If Keras cannot make a network of the layers, or if they have been used before.
         """
+        made = self.layers
+        # Used layers would go on from the weights of an earlier training. Layers that are told their
+        # input have weights from the start, too, but are others each time.
+        if any(layer.weights for layer in made) and (used := set(made).intersection(self.layers)):
+            found = f"found {', '.join(sorted(layer.name for layer in used))} used again"
+            advice = "Write the layers inside the function, as in lambda: [layers.Dense(10)]."
+            raise InputError(f"{self.name}: expected new layers whenever they are made; {found}. {advice}")
         try:
-            made = list(self.make_layers())
-            if not made:
-                raise ValueError("There are none.")
-            used = [layer.name for layer in made if layer.weights]
-            if used:  # layers are born with weights, too, if they are told their input; but they are not the same twice
-                again = list(self.make_layers())
-                used = [layer.name for layer in made if layer.weights and any(layer is other for other in again)]
             network = keras.Sequential([keras.Input(self.input_shape), *made], name=self.name)
-        except Exception as error:  # of whatever kind, from the layers or from what makes them
+        except Exception as error:  # of whatever kind: a layer may be a reader's own
             raise InputError(
                 f"{self.name}: Keras cannot make a network of these layers for images of shape {self.input_shape}: "
                 f"{reason(error)} Correct its layers or its input_shape."
             ) from error
-        if used:  # they would go on from the weights that an earlier training left in them
-            raise InputError(
-                f"{self.name}: expected new layers, without weights, whenever they are made; found weights in {', '.join(used)}. "
-                "Write the layers inside of the function, as in lambda: [layers.Dense(10)]."
-            )
-        if network.output_shape != (None, 10):
-            raise InputError(
-                f"{self.name}: expected layers that end in ten probabilities; found an output of shape {network.output_shape[1:]}. "
-                'Let layers.Dense(10, activation="softmax") be the last.'
-            )
-        network.compile(
-            optimizer=FusedAdam(LEARNING_RATE, name=OPTIMIZER),
-            loss=LOSS,
-            metrics=["accuracy"],
-            steps_per_execution=STEPS_PER_CALL,
-        )
+        optimizer = FusedAdam(LEARNING_RATE, name=OPTIMIZER)
+        network.compile(optimizer, loss=LOSS, metrics=["accuracy"], steps_per_execution=STEPS_PER_CALL)
         return network
 
     def inputs(self, images: np.ndarray) -> np.ndarray:
-        """Images, uint8 of shape (n, 28, 28), as this network takes them: float32, (n, *input_shape).
-
-        Raises
-        ------
-        InputError
-            If they are anything else.
-        """
-        check_images(images=images)
+        """Images, uint8 of shape (n, 28, 28), as this network takes them: float32, (n, *input_shape)."""
         pixels = normalise(images) if self.pixels == "normalised" else images.astype(np.float32)
         return pixels.reshape(len(images), *self.input_shape)
 
@@ -167,41 +144,31 @@ def conv_layers() -> list[keras.Layer]:
     ]
 
 
-DENSE = Candidate("dense", dense_layers, input_shape=(784,), pixels="normalised")
-CONV = Candidate("conv", conv_layers, input_shape=(28, 28, 1), pixels="raw")
-CONV_NORMALISED = Candidate("conv-normalised", conv_layers, input_shape=(28, 28, 1), pixels="normalised")
+DENSE = Candidate("dense", dense_layers, input_shape=(784,))
+CONV = Candidate("conv", conv_layers, pixels="raw")
+CONV_NORMALISED = Candidate("conv-normalised", conv_layers)
 CANDIDATES = (DENSE, CONV, CONV_NORMALISED)
 
 
 def contenders(own: Sequence[Candidate] = ()) -> dict[str, Candidate]:
-    """The article's two networks, and one's own beside them, by their names.
-
-    Parameters
-    ----------
-    own
-        Any number of candidates, with names of their own.
-
-    Raises
-    ------
-    InputError
-        If they are anything else, or a name is taken.
-    """
+    """The article's two networks, and the reader's own, by name; an InputError if a name is taken."""
     if not isinstance(own, (list, tuple)) or not all(isinstance(candidate, Candidate) for candidate in own):
         raise InputError(f"own: expected a list of candidates, such as [models.Candidate(...)]; found {own!r}.")
     names = [candidate.name for candidate in (*CANDIDATES, *own)]
-    if taken := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
-        raise InputError(f"own: expected a name of its own for each candidate; found {' and '.join(taken)} more than once. Rename one.")
+    if taken := sorted({name for name in names if names.count(name) > 1}):
+        raise InputError(f"own: expected another name for each; found {', '.join(taken)} more than once. Rename one.")
     return {candidate.name: candidate for candidate in (DENSE, CONV, *own)}
 
 
 def notice(own: Sequence[Candidate]) -> str:
     """What a reader must know first about a run with networks of one's own; empty without any."""
     names = ", ".join(candidate.name for candidate in own)
-    return names and f"Networks of your own take part in this run: {names}. The text between the cells knows nothing of them."
+    said = f"Networks of your own take part in this run: {names}. The text between the cells knows nothing of them."
+    return said if own else ""
 
 
-def architecture(network: keras.Sequential) -> list[dict[str, Any]]:
-    """Each layer's class and the settings that make it what it is, fit for JSON.
+def architecture(network: Candidate | keras.Sequential) -> list[dict[str, Any]]:
+    """Each layer's class and the settings that make it what it is, fit for JSON; no network needs to be built.
 
     Left out are the names of layers, which differ from one build to the next, and settings that are not set
     or are what Keras takes by default: newer versions of Keras add such, and mean the same layer.
@@ -209,85 +176,73 @@ def architecture(network: keras.Sequential) -> list[dict[str, Any]]:
     Raises
     ------
     InputError
-        If a layer cannot tell its settings, or one is a lambda, of which nothing tells whether it is still the same.
+        If a layer cannot tell its settings, or one is a lambda: nothing tells whether that is still the same.
     """
     described = []
     for layer in network.layers:
         try:
-            settings = _without_defaults(layer, _plain(_unnamed(layer.get_config())))
-        except _FoundLambda:
-            raise InputError(
-                f"{network.name}: expected functions with a name, or layers of your own; found a lambda in the layer {layer.name}. "
-                "Give it a name."
-            ) from None
-        except Exception as error:  # of whatever kind, from a layer of one's own
-            raise InputError(f"{network.name}: the layer {layer.name} cannot tell its settings: {reason(error)}") from error
+            settings = _described(layer.get_config())
+            if type(layer).__module__.startswith("keras."):  # the defaults of a reader's own layer may change
+                settings = _without_defaults(settings, type(layer))
+        except Exception as error:  # of whatever kind: a layer may be a reader's own, or none
+            name = getattr(layer, "name", layer)
+            raise InputError(f"{network.name}: the layer {name} cannot tell its settings: {reason(error)}") from error
         described.append({"layer": type(layer).__name__, **settings})
     return described
 
 
-def _without_defaults(layer: keras.Layer, settings: dict[str, Any]) -> dict[str, Any]:
-    """The settings of one of Keras's layers that differ from those it has if nothing is said; all of a layer of one's own."""
-    if not type(layer).__module__.startswith("keras."):
-        return settings
-    parameters = inspect.signature(type(layer).__init__).parameters
-    defaults = {name: _plain(parameter.default) for name, parameter in parameters.items()} | {"trainable": True}
-    return {
-        key: value
-        for key, value in settings.items()
-        if key not in defaults or type(value) is not type(defaults[key]) or value != defaults[key]
-    }
+def _without_defaults(settings: dict[str, Any], layer: type[keras.Layer]) -> dict[str, Any]:
+    parameters = inspect.signature(layer.__init__).parameters
+    defaults = {name: repr(_plain(parameter.default)) for name, parameter in parameters.items()} | {"trainable": "True"}
+    return {key: value for key, value in settings.items() if repr(value) != defaults.get(key)}
 
 
-class _FoundLambda(Exception):
-    """A lambda among the settings of a layer."""
+def _described(config: Any) -> dict[str, Any]:
+    """The configuration of a layer without its name; of any other object, such as the type `float32`, with it."""
+    if not isinstance(config, dict):  # of a function it is the name
+        return {"config": config}
+    is_layer = config.keys() & {"trainable", "batch_shape"}  # the latter of an input
+    return _plain({key: value for key, value in config.items() if not (is_layer and key == "name")})
 
 
 def _plain(setting: Any) -> Any:
-    """A setting without what is not set, and with objects in it (initialisers, layers, functions) by class and settings."""
+    """A setting without what is not set, and with objects in it (initialisers, layers, functions) by class."""
     if isinstance(setting, (list, tuple)):
         return [_plain(each) for each in setting]
     if isinstance(setting, np.generic):
         return setting.item()
     if not isinstance(setting, dict):
         return setting
-    # As Keras writes lambdas: where it takes objects, and as activations.
-    as_activation = setting.keys() == {"value"} and isinstance(setting["value"], tuple)
-    if setting.get("class_name") == "__lambda__" or as_activation:
-        raise _FoundLambda
+    # Keras writes a lambda in two ways: as an object, and where a layer takes an activation.
+    is_activation = setting.keys() == {"value"} and isinstance(setting["value"], tuple)
+    if setting.get("class_name") == "__lambda__" or is_activation:
+        raise ValueError("expected functions with a name, or layers of your own; found a lambda. Give it a name.")
     if setting.keys() >= {"class_name", "config"}:
-        config = setting["config"]
-        return {"class": setting["class_name"], **(_plain(_unnamed(config)) if isinstance(config, dict) else {"config": config})}
+        return {"class": setting["class_name"], **_described(setting["config"])}
     return {key: _plain(value) for key, value in setting.items() if value is not None}
-
-
-def _unnamed(config: dict[str, Any]) -> dict[str, Any]:
-    """A layer's configuration without its name; any other object's, such as the type `float32`, as it is."""
-    is_layer = config.keys() & {"trainable", "batch_shape"}  # the latter of an input
-    return {key: value for key, value in config.items() if key != "name"} if is_layer else config
 
 
 def summary(network: keras.Sequential) -> pd.DataFrame:
     """A row a layer, in the order of the data's way: class, settings, output shape, parameters."""
-    shown = ("units", "filters", "kernel_size", "pool_size", "activation", "rate")
     rows = [
         {
             "layer": type(layer).__name__,
-            "settings": ", ".join(f"{key} {_in_words(settings[key])}" for key in shown if key in settings),
+            "settings": _in_words(layer.get_config()),
             "output shape": " x ".join(map(str, layer.output.shape[1:])),
             "parameters": layer.count_params(),
         }
         for layer in network.layers
-        for settings in [layer.get_config()]
     ]
     total = {"layer": "total", "settings": "", "output shape": "", "parameters": network.count_params()}
     table = pd.DataFrame([*rows, total], index=[*range(1, len(rows) + 1), ""])
-    table["parameters"] = table["parameters"].map("{:,}".format)
-    return table
+    return table.assign(parameters=table["parameters"].map("{:,}".format))
 
 
-def _in_words(setting: Any) -> str:
-    """A layer's setting as a reader would write it: 3 x 3, none, relu."""
-    if isinstance(setting, (tuple, list)):
-        return " x ".join(map(str, setting))
-    return "none" if setting == "linear" else str(setting)
+def _in_words(settings: dict[str, Any]) -> str:
+    """As in `filters 32, kernel_size 3 x 3, activation none`."""
+    words = []
+    for key in ("units", "filters", "kernel_size", "pool_size", "activation", "rate"):
+        if key in settings:
+            values = settings[key] if isinstance(settings[key], (tuple, list)) else [settings[key]]
+            words.append(f"{key} {' x '.join('none' if value == 'linear' else str(value) for value in values)}")
+    return ", ".join(words)

@@ -10,28 +10,17 @@ from tqdm import tqdm
 
 @contextmanager
 def progress_bar(total: int, description: str, **options: Any) -> Iterator[tqdm]:
-    """Show a progress bar while the block runs, and wipe it off afterwards.
+    """Show a bar of `total` steps while the block runs, and wipe it off afterwards; `bar.update(n)` takes n steps.
 
-    In a notebook the output of the whole cell is cleared, so that what is stored
-    holds no clock times: a cell prints its result after the bar is gone.
-
-    Parameters
-    ----------
-    total
-        The number of steps; `bar.update(n)` takes n of them.
-    description
-        What is going on, in a word or two.
-    **options
-        Further options of `tqdm.tqdm`, such as `unit`.
+    In a notebook the output of the whole cell is cleared, so that what is stored holds no clock times: a cell prints
+    its result after the bar is gone. Further options are those of `tqdm.tqdm`, such as `unit`.
     """
-    in_notebook = _runs_in_a_kernel()
+    ipython = sys.modules.get("IPython")
+    in_notebook = ipython is not None and hasattr(ipython.get_ipython(), "kernel")
     stream = sys.stdout if in_notebook else sys.stderr
     # A log file is not a screen: there, one line every ten seconds is enough.
     interval = 0.2 if in_notebook or stream.isatty() else 10
-    bar = tqdm(
-        total=total, desc=description, file=stream, leave=False, mininterval=interval,
-        ncols=100, **options,
-    )  # fmt: skip
+    bar = tqdm(total=total, desc=description, file=stream, leave=False, mininterval=interval, ncols=100, **options)
     try:
         yield bar
     finally:
@@ -40,8 +29,3 @@ def progress_bar(total: int, description: str, **options: Any) -> Iterator[tqdm]
             from IPython.display import clear_output
 
             clear_output()
-
-
-def _runs_in_a_kernel() -> bool:
-    ipython = sys.modules.get("IPython")
-    return ipython is not None and hasattr(ipython.get_ipython(), "kernel")

@@ -31,21 +31,23 @@ class Headline:
         return "".join(f"<p>{sentence}</p>" for sentence in self.sentences) + table
 
 
-PENDING = Headline(("Nothing found yet: the last cell fills this in. Run all cells, in JupyterLab by Run > Run All Cells.",))
-NO_STUDY = Headline((
-    "Left out: only a run on all of MNIST, with the study's epochs, batches and layers, can be compared with the study.",
-))  # fmt: skip
+PENDING = Headline(
+    ("Nothing found yet: the last cell fills this in. Run all cells, in JupyterLab by Run > Run All Cells.",)
+)
+NO_STUDY = Headline(
+    ("Left out: only a run on all of MNIST, with the study's epochs, batches and layers, compares with the study.",)
+)
 
 
 def number(value: float) -> str:
-    """A number for a table: two decimals, a single digit that counts if it is below 0.01, or that it is smaller still."""
+    """A number for a table: two decimals, or one significant digit below 0.01, or that it is smaller still."""
     if 0 < abs(value) < 0.0001:
         return "< 0.0001" if value > 0 else "> -0.0001"
     return f"{value:.2f}" if value == 0 or abs(value) >= 0.01 else f"{value:.1g}"
 
 
 def headline(
-    notices: Sequence[str], accuracies: pd.DataFrame, normalised: pd.DataFrame, correct: np.ndarray, scores: pd.DataFrame
+    notices: Sequence[str], accuracies: pd.DataFrame, articles: pd.DataFrame, correct: np.ndarray, scores: pd.DataFrame
 ) -> Headline:
     """Sum a run up.
 
@@ -53,16 +55,15 @@ def headline(
     ----------
     notices
         What a reader must know about the run first.
-    accuracies
-        As `evaluation.final_accuracies` returns it, of the article's networks, and of one's own.
-    normalised
-        The same of the article's networks alone, and of the convolutional one on normalised pixels.
+    accuracies, articles
+        As `evaluation.final_accuracies` returns them: of the article's two networks and the reader's
+        own, and of the article's two and the convolutional one on normalised pixels.
     correct
-        Whether the better of the article's networks reads each test image correctly, bool, shape (n,).
+        Whether the best of the former reads each test image correctly, bool, shape (n,).
     scores
         As `article.scorecard` returns it, or empty.
     """
-    sums, all_sums = (table["sum %"].sort_values(ascending=False) for table in (accuracies, normalised))
+    sums, all_sums = (table["sum %"].sort_values(ascending=False) for table in (accuracies, articles))
     contenders = "better of its two networks" if len(sums) == 2 else f"best of these {len(sums)} networks"
     read, images = int(correct.sum()), len(correct)
     low, high = wilson_interval(read, images)
@@ -70,34 +71,29 @@ def headline(
         f"By the article's rule, the larger sum of final training and validation accuracy, the {contenders} "
         f"is {sums.index[0]}, {sums.iloc[0]:.2f} against {sums.iloc[1]:.2f}; it reads {read:,} of {images:,} "
         f"test images correctly, {100 * read / images:.2f} % (95 % interval {100 * low:.2f} to {100 * high:.2f} %).",
-        f"The article's code gave the convolutional network pixels from 0 to 255 and the dense one pixels from 0 to 1. "
-        f"With both on pixels from 0 to 1 (conv is called conv-normalised then), the same rule picks {all_sums.index[0]}, "
-        f"with {all_sums.iloc[0]:.2f}.",
+        "The article's code gave the convolutional network pixels from 0 to 255 and the dense one pixels from 0 to 1. "
+        "With both on pixels from 0 to 1 (conv is called conv-normalised then), the same rule picks "
+        f"{all_sums.index[0]}, with {all_sums.iloc[0]:.2f}.",
     ]
-    if scores.empty:
-        return Headline((*notices, *sentences), accuracies.map(number))
-    return Headline((*notices, *sentences), scores[["verdict"]].rename_axis("the article's claim, over many trainings"))
+    verdicts = "the article's claim, over many trainings"
+    table = accuracies.map(number) if scores.empty else scores[["verdict"]].rename_axis(verdicts)
+    return Headline((*notices, *sentences), table)
 
 
 def write_results(names: Mapping[str, Any], path: Path = RESULTS) -> None:
-    """Write what a run found to a file, for those who check the text against it.
+    """Write what a run found to a file, against which the text is checked; print a line if it cannot be written.
 
-    Parameters
-    ----------
-    names
-        Whatever the run has given a name to. Taken are numbers, tables, arrays of up to 1000
-        numbers, and mappings of these; not what has a name that begins with an underscore, nor IPython's `In` and `Out`.
-    path
-        The file, made with its folder; what it held is replaced. If it cannot be written, that is said in a line.
+    Of all that has a name, numbers, tables, arrays of up to 1000 numbers, and mappings of these are
+    taken, but for IPython's own names.
     """
-    written = {}
+    results = {}
     for name, value in names.items():
-        with suppress(Exception):  # whatever else a reader has given a name to, lists of unequal lists, dates, is no result
+        with suppress(Exception):  # a reader may have given a name to anything: lists of unequal lists, dates
             if not name.startswith("_") and name not in ("In", "Out") and _is_result(value):
-                written[name] = json.loads(json.dumps(_plain(value)))
+                results[name] = json.loads(json.dumps(_plain(value)))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(written, indent=1) + "\n", encoding="utf-8")
+        path.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     except OSError as error:
         print(f"{path.parent.name}/{path.name}, for the tests, could not be written: {error.strerror}.")
 
@@ -113,7 +109,7 @@ def _is_result(value: Any) -> bool:
 def _plain(value: Any) -> Any:
     """As JSON has it; a table as its rows by name, each with its columns by name."""
     if isinstance(value, pd.DataFrame):
-        return {_name(key): _plain(row) for key, row in zip(value.index, value.to_dict("records"), strict=True)}
+        value = dict(zip(value.index, value.to_dict("records"), strict=True))
     if isinstance(value, (Mapping, pd.Series)):
         return {_name(key): _plain(item) for key, item in value.items()}
     return value.tolist() if isinstance(value, (np.ndarray, np.generic)) else value

@@ -1,11 +1,8 @@
 """The process and the machine: start TensorFlow so that it computes alike everywhere, and tell what it computes with.
 
-One environment variable has a say:
-
-`MNIST_COMPUTE`
-    ``portable``, the default, gives the same weights to the last bit on every x86-64 Linux machine with AVX2,
-    however many cores it has; ``native`` lets TensorFlow choose instructions and threads, on the CPU; ``gpu``
-    lets it compute on a visible GPU as well. With these two the last digits are those of the machine.
+The environment variable `MNIST_COMPUTE` has a say: ``portable``, the default, gives the same weights to the last
+bit on every x86-64 Linux machine with AVX2, however many cores it has; ``native`` lets TensorFlow choose
+instructions and threads, on the CPU; ``gpu`` lets it compute on a visible GPU as well.
 """
 
 import os
@@ -21,52 +18,44 @@ from helpers.checks import InputError
 # TensorFlow reads these at its import: oneDNN's kernels everywhere, not only where they gain most, and in
 # them no instruction that only some processors have.
 PORTABLE = {"TF_ENABLE_ONEDNN_OPTS": "1", "ONEDNN_MAX_CPU_ISA": "AVX2"}
-# Keras is to compute with TensorFlow, and to take no other settings from a file in the home folder: there is none where this points.
+# Keras reads its settings from a file in the home folder; there is none where this points.
 KERAS = {"KERAS_BACKEND": "tensorflow", "KERAS_HOME": str(Path(__file__).parent.parent / "build" / "keras")}
 # With one thread or two, oneDNN adds up in the same order; for more it cuts sums into other parts.
 THREADS = 2
-WAYS = ("portable", "native", "gpu")
+DIFFER = "last digits may differ from those of other machines"
 
 
 def start_tensorflow(threads: int = 0) -> None:
-    """Import TensorFlow without its start-up messages, and make it deterministic.
-
-    Called before anything else imports TensorFlow. What the user has set of the variables in
-    PORTABLE is respected; `notices` then says so.
+    """Import TensorFlow without its start-up messages, before anything else does, and make it deterministic.
 
     Parameters
     ----------
     threads
-        How many TensorFlow may compute with; 0 stands for THREADS, and where MNIST_COMPUTE lifts
-        portability for what TensorFlow chooses.
+        How many TensorFlow may compute with; 0 for THREADS if portable, else for what TensorFlow chooses.
 
     Raises
     ------
     InputError
-        If MNIST_COMPUTE is none of its values, or Keras was imported with another backend than TensorFlow.
+        If MNIST_COMPUTE is none of its values, or Keras was imported with another backend before.
     RuntimeError
         If TensorFlow already computes with another number of threads.
     """
-    way = _way()
-    is_first = "tensorflow" not in sys.modules
+    way, is_first = _way(), "tensorflow" not in sys.modules
     os.environ |= KERAS
     if way == "portable" and is_first:
         for name, value in PORTABLE.items():
-            os.environ.setdefault(name, value)
+            os.environ.setdefault(name, value)  # what the user has set stays, and `notices` says so
+        threads = threads or THREADS
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with _silent_stderr():
         import keras
         import tensorflow as tf
-    if keras.backend.backend() != KERAS["KERAS_BACKEND"]:
-        raise InputError(
-            f"Keras was imported with the backend {keras.backend.backend()} before the project could prepare it. "
-            "Start anew: restart the kernel, and run this first."
-        )
+    if (backend := keras.backend.backend()) != "tensorflow":
+        found = f"Keras was imported with the backend {backend} before the project could prepare it"
+        raise InputError(f"{found}. Start anew: restart the kernel, and run this first.")
     # It announces each model that is stored, with its path, and warns that each training is traced anew.
     tf.get_logger().setLevel("ERROR")
     tf.config.experimental.enable_op_determinism()
-    if way == "portable" and is_first:
-        threads = threads or THREADS
     if threads:
         tf.config.threading.set_intra_op_parallelism_threads(threads)
         tf.config.threading.set_inter_op_parallelism_threads(threads)
@@ -74,52 +63,62 @@ def start_tensorflow(threads: int = 0) -> None:
         tf.config.set_visible_devices([], "GPU")
 
 
-def notices() -> list[str]:
-    """What keeps this process from the results of others, or how to use what it leaves idle: a sentence each.
+def start_notebook() -> None:
+    """Start TensorFlow, and have outputs shown alike whatever a profile of IPython's has set."""
+    start_tensorflow()
+    import matplotlib.style
+    import pandas as pd
+    from IPython import get_ipython
 
-    Called once TensorFlow is started; empty as a rule.
-    """
+    from helpers.report import number
+
+    matplotlib.style.use("default")
+    for group in ("display", "mode", "future"):
+        pd.reset_option(group)
+    pd.set_option("display.float_format", number, "display.max_colwidth", None, "display.width", 200)
+
+    if shell := get_ipython():  # there is none where a test runs the cell by itself
+        shell.ast_node_interactivity = "last_expr"
+
+
+def notices() -> list[str]:
+    """What keeps this process, once TensorFlow is started, from the results of others, or leaves a GPU idle."""
     import tensorflow as tf
 
     found = []
     if (way := _way()) != "portable":
-        found.append(f"MNIST_COMPUTE={way} was set for this run: last digits may differ from those of other machines.")
-    elif tf.config.list_physical_devices("GPU"):
-        found.append(
-            "There is a GPU, which this run left idle so that its results are the same as everywhere; "
-            "MNIST_COMPUTE=gpu lets it be used, and last digits differ then."
-        )
-    found += [
-        f"{name} is {os.environ.get(name)} instead of {value} in this run: last digits may differ from those of other machines."
-        for name, value in PORTABLE.items()
-        if way == "portable" and name in os.environ and os.environ[name] != value
-    ]
-    if way == "portable" and not PORTABLE.keys() <= os.environ.keys():
-        found.append("TensorFlow was imported before the project could prepare it: last digits may differ from those of other machines.")
+        found.append(f"MNIST_COMPUTE={way} was set for this run: {DIFFER}.")
+    else:
+        if tf.config.list_physical_devices("GPU"):
+            found.append(
+                "There is a GPU, which this run left idle so that its results are the same as everywhere; "
+                "MNIST_COMPUTE=gpu lets it be used, and last digits differ then."
+            )
+        found += [
+            f"{name} is {os.environ[name]} instead of {value} in this run: {DIFFER}."
+            for name, value in PORTABLE.items()
+            if os.environ.get(name, value) != value
+        ]
+        if not PORTABLE.keys() <= os.environ.keys():
+            found.append(f"TensorFlow was imported before the project could prepare it: {DIFFER}.")
     if not _has_avx2():
-        found.append("This machine is no x86-64 processor with AVX2 under Linux: last digits may differ from those of such machines.")
+        found.append(f"This machine is no x86-64 processor with AVX2 under Linux: {DIFFER}.")
     return found
 
 
 def arithmetic() -> dict[str, str]:
-    """What decides the last bits of a computation with TensorFlow in this process, besides versions.
-
-    The processor by family and model, since virtual machines give it any name; the instruction
-    sets that oneDNN may use and that NumPy uses; the number of threads; the device.
-    """
+    """What decides the last bits of a computation with TensorFlow in this process, besides versions."""
     import numpy as np
     import tensorflow as tf
 
-    # TensorFlow decides by itself where nothing is set.
-    one_dnn = os.environ.get("ONEDNN_MAX_CPU_ISA", "all") if os.environ.get("TF_ENABLE_ONEDNN_OPTS", "auto") == "1" else (
-        f"TF_ENABLE_ONEDNN_OPTS={os.environ.get('TF_ENABLE_ONEDNN_OPTS', 'auto')}"
-    )
+    option = os.environ.get("TF_ENABLE_ONEDNN_OPTS", "auto")  # TensorFlow decides by itself where nothing is set
+    instructions = os.environ.get("ONEDNN_MAX_CPU_ISA", "all")
     simd = np.show_config(mode="dicts")["SIMD Extensions"]
     return {
         "system": f"{platform.system()} {platform.machine()}",
         "processor": processor(),
         "AVX2": "yes" if _has_avx2() else "no",
-        "oneDNN": one_dnn,
+        "oneDNN": instructions if option == "1" else f"TF_ENABLE_ONEDNN_OPTS={option}",
         "NumPy SIMD": (simd.get("found") or simd["baseline"])[-1],
         "threads": str(tf.config.threading.get_intra_op_parallelism_threads()),
         "device": "GPU" if tf.config.get_visible_devices("GPU") else "CPU",
@@ -139,37 +138,19 @@ def same_bits(one: Mapping[str, str], other: Mapping[str, str]) -> bool:
     return one == other
 
 
-def _way() -> str:
-    way = os.environ.get("MNIST_COMPUTE") or WAYS[0]
-    if way not in WAYS:
-        raise InputError(f"MNIST_COMPUTE is {way!r}; expected {', '.join(WAYS[:-1])} or {WAYS[-1]}. Set it to one of these, or unset it.")
-    return way
-
-
-def start_notebook() -> None:
-    """Set the process of a notebook up: start TensorFlow, and have outputs shown alike whatever a profile of IPython's has set."""
-    start_tensorflow()
-    import matplotlib.style
-    import pandas as pd
-    from IPython import get_ipython
-
-    from helpers.report import number
-
-    matplotlib.style.use("default")
-    for group in ("display", "mode", "future"):
-        pd.reset_option(group)
-    pd.set_option("display.float_format", number, "display.max_colwidth", None, "display.width", 200)
-
-    if shell := get_ipython():  # there is none where a test runs the cell by itself
-        shell.ast_node_interactivity = "last_expr"
-
-
 def processor() -> str:
-    """The processor by maker, family and model, as far as the system tells."""
+    """The processor by maker, family and model, as far as the system tells: virtual machines give it any name."""
     found = _cpuinfo()
     if {"vendor_id", "cpu family", "model"} <= found.keys():
         return f"{found['vendor_id']} family {found['cpu family']} model {found['model']}"
     return platform.processor() or platform.machine()
+
+
+def _way() -> str:
+    way = os.environ.get("MNIST_COMPUTE") or "portable"
+    if way not in ("portable", "native", "gpu"):
+        raise InputError(f"MNIST_COMPUTE is {way!r}; expected portable, native or gpu. Set it to one, or unset it.")
+    return way
 
 
 def _has_avx2() -> bool:
@@ -185,11 +166,9 @@ def _cpuinfo() -> dict[str, str]:
 
 @contextmanager
 def _silent_stderr() -> Iterator[None]:
-    """Hold back what is written to file descriptor 2; show it only if the block raises.
-
-    TensorFlow 2.21 writes two lines there before it looks at TF_CPP_MIN_LOG_LEVEL,
-    and a Jupyter kernel would store them, with their clock times, in the notebook.
-    """
+    """Hold back what is written to file descriptor 2; show it only if the block raises."""
+    # TensorFlow 2.21 writes two lines there before it looks at TF_CPP_MIN_LOG_LEVEL, and a Jupyter
+    # kernel would store them, with their clock times, in the notebook.
     sys.stderr.flush()
     kept = os.dup(2)
     with tempfile.TemporaryFile() as held:

@@ -51,14 +51,12 @@ def mnist() -> data.Digits:
 
 @pytest.fixture(scope="session")
 def in_a_new_process() -> Callable[..., list[str]]:
-    """Run code, with arguments and environment, and return the lines it prints; it may ask for its `peak()` of memory in bytes."""
-
+    """Run code, with arguments and environment, and return the lines it prints; it may print its `peak()` in bytes."""
     pytest.importorskip("resource", reason="the system does not tell how much memory a process has taken")
 
     def run(code: str, *arguments: str | Path, **environment: str) -> list[str]:
-        result = subprocess.run(
-            [sys.executable, "-c", PEAK + code, *arguments], env=os.environ | environment, cwd=ROOT, capture_output=True, text=True
-        )
+        command, environment = [sys.executable, "-c", PEAK + code, *arguments], os.environ | environment
+        result = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True)
         assert result.returncode == 0, result.stderr
         return result.stdout.splitlines()
 

@@ -20,25 +20,14 @@ def test_outputs_are_compared_on_the_complete_data(mnist, capsys):
     assert capsys.readouterr().out == "--nbval\n"
 
 
-def test_outputs_are_not_compared_on_the_sample(monkeypatch, capsys):
+def test_on_the_sample_nothing_is_compared_or_replaced(monkeypatch, capsys):
     monkeypatch.setenv("MNIST_DATA", "sample")
     commands.nbval()
     printed = capsys.readouterr()
     assert printed.out == "--nbval-lax\n" and "not compared" in printed.err
-
-
-def test_models_of_the_project_are_not_retrained_on_the_sample(monkeypatch):
-    def went_on():
-        raise AssertionError("it went on to train")
-
-    monkeypatch.setenv("MNIST_DATA", "sample")
-    monkeypatch.setattr("helpers.startup.start_tensorflow", went_on)
+    monkeypatch.setattr("helpers.startup.start_tensorflow", lambda: pytest.fail("it went on to train"))
     with pytest.raises(DataError, match="trained on the complete data set"):
         commands.retrain()
-
-
-def test_the_study_is_of_the_complete_data(monkeypatch):
-    monkeypatch.setenv("MNIST_DATA", "sample")
     with pytest.raises(DataError, match="study is of the complete data set"):
         commands.study(1)
 
@@ -61,68 +50,74 @@ def test_command_that_cannot_be_understood(line, said, capsys):
     assert ended.value.code == 2 and said in capsys.readouterr().err
 
 
-def test_results_before_there_are_any(mnist, tmp_path, monkeypatch):
-    monkeypatch.setattr(commands, "RESULTS", tmp_path / "results.json")
-    with pytest.raises(SystemExit, match=r"^error: no results can be read \(.*results.json.*`make run` writes those of a run"):
-        commands.main(["results"])
+def test_what_was_found_is_printed(tmp_path, capsys):
+    output = {"data": {"text/plain": ["dense is better.\n", "Really."]}}
+    cells = [{"cell_type": "markdown"}, {"cell_type": "code", "outputs": [output]}]
+    (tmp_path / "done.ipynb").write_text(json.dumps({"cells": cells}))
+    commands.headline(tmp_path / "done.ipynb")
+    printed = capsys.readouterr().out
+    assert "dense is better.\nReally." in printed and "done.ipynb" in printed and "done.html" in printed
 
 
 def test_parameter_that_the_notebook_has_not(tmp_path):
-    with pytest.raises(InputError, match="^PARAMETERS: the notebook has seed, epochs, batch_size; found epoch. Name one of these.$"):
+    with pytest.raises(InputError, match="^PARAMETERS: the notebook has seed, epochs, batch_size; found epoch. "):
         commands.run([("epoch", "3"), ("seed", "1")], tmp_path)
 
 
 @pytest.mark.thorough
 def test_value_that_the_notebook_refuses_is_said_in_a_line(tmp_path, monkeypatch):
     monkeypatch.setenv("MNIST_DATA", "sample")
-    with pytest.raises(SystemExit, match="^error: epochs: expected a whole number from 1 to 4294967295; found 'three'.$"):
+    with pytest.raises(SystemExit, match="^error: epochs: expected a whole number from 1 to .*; found 'three'.$"):
         commands.run([("epochs", "three")], tmp_path)
 
 
 @pytest.mark.thorough
 def test_folder_that_cannot_be_written_is_said_in_a_line(tmp_path):
     (tmp_path / "build").write_text("a file")
-    with pytest.raises(SystemExit, match="^error: build/ cannot be written: File exists. Make room, or let it be written to.$"):
+    with pytest.raises(SystemExit, match="^error: build/ cannot be written: File exists. Make room, or let it be"):
         commands.run([], tmp_path / "build")
 
 
-@pytest.mark.parametrize(
-    ("value", "other", "alike"),
-    [
-        (196.54, 196.55, False), (196.541, 196.544, True), (0.9857, 0.9858, False), (0.985700, 0.985704, True), (2.03, 2.04, False),
-        (0.3329920, 0.3329878, True), (0.33, 0.34, False), (3e-9, 8e-5, False), (0.0, 0.0001, False), (203, 204, False),
-        ("holds", "holds", True), ("holds", "holds in part", False), ({"a": [1, 2.0]}, {"a": [1, 2.0]}, True),
-        ({"a": 1}, {"b": 1}, False), ([1.0, 2.0], [1.0], False), (1.0, None, False),
-    ],
-)  # fmt: skip
-def test_results_are_compared_in_the_digits_that_are_printed(value, other, alike):
-    assert commands._alike(value, other) == alike
+# --- results
+
+
+def test_results_before_there_are_any(mnist, tmp_path, monkeypatch):
+    monkeypatch.setattr(commands, "RESULTS", tmp_path / "results.json")
+    with pytest.raises(SystemExit, match=r"^error: no results can be read \(.*results.json.*`make run` writes those"):
+        commands.main(["results"])
+
+
+ALIKE = [(196.541, 196.544), (0.985700, 0.985704), (0.3329920, 0.3329878), ({"a": [1, 2.0]}, {"a": [1, 2.0]})]
+OTHERS = [(196.541, 196.549), (0.9857, 0.9858), (2.03, 2.04), (0.33, 0.34), (3e-9, 8e-5), (0.0, 0.0001), (203, 204)]
+OTHERS += [("holds", "holds in part"), ({"a": 1}, {"b": 1}), ([1.0, 2.0], [1.0]), (1.0, None)]
+
+
+def test_results_are_compared_in_the_digits_that_are_printed():
+    assert [pair for pair in ALIKE if not commands._alike(*pair)] == []
+    assert [pair for pair in OTHERS if commands._alike(*pair)] == []
 
 
 def test_a_mistake_of_one_printed_digit_is_noticed_in_every_result():
     """A step of the last of the two decimals that tables show, of percents where a share is stored."""
-    stored = json.loads(commands.CHECKED_RESULTS.read_text(encoding="utf-8"))
-    numbers = 0
 
-    def check(value, path):
-        nonlocal numbers
+    def values(value):
         if isinstance(value, dict | list):
-            for name, item in value.items() if isinstance(value, dict) else enumerate(value):
-                check(item, (*path, name))
-        elif isinstance(value, float):
-            step = 0.01 if abs(value) > 1 else 0.0001
-            assert not commands._alike(value, value + step) and not commands._alike(value, value - step), path
-            numbers += 1
+            for item in value.values() if isinstance(value, dict) else value:
+                yield from values(item)
         else:
-            assert not commands._alike(value, f"{value} " if isinstance(value, str) else value + 1), path
+            yield value
 
-    check(stored, ())
-    assert numbers > 500
+    stored = list(values(json.loads(commands.CHECKED_RESULTS.read_text(encoding="utf-8"))))
+    assert sum(isinstance(value, float) for value in stored) > 500
+    for value in stored:
+        step = (0.01 if abs(value) > 1 else 0.0001) if isinstance(value, float) else 1
+        others = [f"{value} "] if isinstance(value, str) else [value - step, value + step]
+        assert not any(commands._alike(value, other) for other in others)
 
 
 def test_commands_are_run_though_a_folder_has_their_name():
     """As `study` has: make takes a target that exists for done, unless it is declared phony."""
-    makefile = (commands.CHECKED_RESULTS.parent.parent / "Makefile").read_text()
+    makefile = (commands.ROOT / "Makefile").read_text()
     phony = re.search(r"^\.PHONY: (.*)$", makefile, re.MULTILINE)[1].split()
     listed = re.findall(r"^([a-z-]+):.*  ## ", makefile, re.MULTILINE)
     assert sorted(phony) == sorted(listed) and "study" in listed
@@ -143,17 +138,15 @@ STORED = ("mnist_digits.ipynb", "tests/results.json", "figures/runs.png", "figur
 
 @pytest.fixture
 def project(tmp_path, monkeypatch):
-    """A project of another notebook: gives it these cells, and returns the function that reads what is stored."""
+    """Make a project of another notebook, of these cells; returns the function that reads what is stored."""
     monkeypatch.setenv("MNIST_DATA", "sample")
 
-    def make(*cells):
-        for name in STORED:
+    def make(*cells, **metadata):
+        for name in (*STORED, "build/results.json"):
             (tmp_path / name).parent.mkdir(exist_ok=True)
             (tmp_path / name).write_text("as before")
-        (tmp_path / "build").mkdir()
-        (tmp_path / "build" / "results.json").write_text("of an earlier run")
-        notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell, id=f"cell-{i}") for i, cell in enumerate(cells)])
-        nbformat.write(notebook, tmp_path / STORED[0])
+        new = [nbformat.v4.new_code_cell(cell, id=f"cell-{i}", metadata=metadata) for i, cell in enumerate(cells)]
+        nbformat.write(nbformat.v4.new_notebook(cells=new), tmp_path / STORED[0])
         return lambda: [(tmp_path / name).read_bytes() for name in STORED]
 
     return make
@@ -172,33 +165,22 @@ def test_a_clean_run_is_stored(project, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("cells", "message"),
+    ("cells", "metadata", "message"),
     [
-        ([*CLEAN, "1 / 0"], "ZeroDivisionError(.|\n)*nothing is stored"),
-        ([*CLEAN, "sys.stderr.write('a warning')"], "nothing is stored(.|\n)*a warning"),
-        (CLEAN[:-1], "no build/results.json"),
-        ([cell for cell in CLEAN if "embedding()" not in cell], "no cell shows plots.embedding"),
-        ([*CLEAN[:2], "None  # plots.embedding()", RESULTS], "no cell shows plots.embedding"),
+        ([*CLEAN, "1 / 0"], {}, "ZeroDivisionError(.|\n)*nothing is stored"),
+        ([*CLEAN, "raise ValueError('foreseen')"], {"tags": ["raises-exception"]}, "not clean(.|\n)*foreseen"),
+        ([*CLEAN, "sys.stderr.write('a warning')"], {}, "nothing is stored(.|\n)*a warning"),
+        (CLEAN[:-1], {}, "no build/results.json"),
+        ([cell for cell in CLEAN if "embedding()" not in cell], {}, "no cell shows plots.embedding"),
+        ([*CLEAN[:2], "None  # plots.embedding()", RESULTS], {}, "no cell shows plots.embedding"),
     ],
-    ids=["error", "stderr", "no results", "no cell", "no figure"],
+    ids=["error", "foreseen error", "stderr", "no results", "no cell", "no figure"],
 )
 @pytest.mark.thorough
-def test_another_run_changes_nothing(project, tmp_path, cells, message):
-    stored = project(*cells)
+def test_another_run_changes_nothing(project, tmp_path, cells, metadata, message):
+    stored = project(*cells, **metadata)
     before = stored()
     with pytest.raises(SystemExit, match=message):
-        commands.refresh(tmp_path)
-    assert stored() == before
-
-
-@pytest.mark.thorough
-def test_a_cell_that_may_fail_is_no_clean_run(project, tmp_path):
-    stored = project(*CLEAN, "raise ValueError('expected')")
-    notebook = nbformat.read(tmp_path / STORED[0], as_version=4)
-    notebook.cells[-1].metadata["tags"] = ["raises-exception"]
-    nbformat.write(notebook, tmp_path / STORED[0])
-    before = stored()
-    with pytest.raises(SystemExit, match="not clean(.|\n)*expected"):
         commands.refresh(tmp_path)
     assert stored() == before
 
@@ -208,11 +190,12 @@ def test_a_cell_that_may_fail_is_no_clean_run(project, tmp_path):
 def test_an_interrupted_run_changes_nothing(project, tmp_path):
     stored = project(*CLEAN, "os.kill(os.getppid(), 2)\nimport time\ntime.sleep(2)")
     before = stored()
-    program = (
-        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job would not be interrupted\n"
+    program = (  # a background job would not be interrupted
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         f"from pathlib import Path; from helpers import __main__; __main__.refresh(Path({str(tmp_path)!r}))"
     )
-    done = subprocess.run([sys.executable, "-c", program], cwd=commands.ROOT, capture_output=True, text=True, check=False, timeout=50)
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, cwd=commands.ROOT, stderr=subprocess.PIPE, text=True, timeout=50)
     assert done.returncode and "KeyboardInterrupt" in done.stderr
     assert stored() == before
 

@@ -2,15 +2,11 @@ import json
 
 import numpy as np
 import pandas as pd
-import pytest
 
-from helpers import __main__ as commands
 from helpers import evaluation, report
 
-ACCURACIES = pd.DataFrame(
-    {"training %": [98.5, 97.83], "validation %": [98.01, 98.16], "low %": [97.72, 97.88], "sum %": [196.51, 195.99]},
-    index=["dense", "conv"],
-)
+COLUMNS = ["training %", "validation %", "low %", "sum %"]
+ACCURACIES = pd.DataFrame([[98.5, 98.01, 97.72, 196.51], [97.83, 98.16, 97.88, 195.99]], ["dense", "conv"], COLUMNS)
 ALL = pd.concat([ACCURACIES, ACCURACIES.iloc[:1].rename({"dense": "third"}) + 0.4])
 CORRECT = np.repeat([True, False], [9_801, 199])
 SCORES = pd.DataFrame({"here": ["so it is"], "verdict": ["holds"]}, index=["All digits are read"])
@@ -29,9 +25,13 @@ def test_headline_says_what_was_found():
     assert "the same rule picks third, with 196.91" in slip
 
 
-def test_headline_shows_the_verdicts():
-    for form in (repr(headline(SCORES)), headline(SCORES)._repr_html_()):
-        assert "All digits are read" in form and "holds" in form and "so it is" not in form
+def test_headline_as_text_and_html():
+    shown = headline(SCORES)
+    for form in (repr(shown), shown._repr_html_()):
+        assert all(expected in form for expected in (*shown.sentences, "All digits are read", "holds"))
+        assert "so it is" not in form
+    assert "<table" in shown._repr_html_()
+    assert repr(report.PENDING).startswith("Nothing found yet: the last cell fills this in. Run all cells")
 
 
 def test_headline_without_a_scorecard_shows_the_accuracies():
@@ -39,52 +39,35 @@ def test_headline_without_a_scorecard_shows_the_accuracies():
     assert table.loc["dense"].tolist() == ["98.50", "98.01", "97.72", "196.51"]
 
 
-def test_headline_as_text_and_html():
-    shown = headline(SCORES)
-    for form in (repr(shown), shown._repr_html_()):
-        assert all(sentence in form for sentence in shown.sentences)
-    assert "<table" in shown._repr_html_()
-    assert repr(report.PENDING).startswith("Nothing found yet: the last cell fills this in. Run all cells")
-
-
-@pytest.mark.parametrize(
-    ("value", "shown"),
-    [
-        (98.456, "98.46"), (-0.5, "-0.50"), (0, "0.00"), (0.004, "0.004"), (-0.0042, "-0.004"),
-        (0.0001, "0.0001"), (2.4e-6, "< 0.0001"), (-2e-5, "> -0.0001"),
-    ],
-)  # fmt: skip
-def test_numbers_of_any_size_can_be_read(value, shown):
-    assert report.number(value) == shown
+def test_numbers_of_any_size_can_be_read():
+    shown = {98.456: "98.46", -0.5: "-0.50", 0: "0.00", 0.004: "0.004", -0.0042: "-0.004", 0.0001: "0.0001"}
+    shown |= {2.4e-6: "< 0.0001", -2e-5: "> -0.0001"}
+    assert {value: report.number(value) for value in shown} == shown
 
 
 def test_results_hold_all_that_has_a_name(tmp_path):
     path = tmp_path / "new" / "results.json"
     table = pd.DataFrame({"%": [1.5, 2.5]}, index=pd.MultiIndex.from_tuples([("dense", 1), ("conv", 2)]))
-    names = {
-        "table": table, "count": np.int64(3), "matrix": np.eye(2, dtype=int), "by_name": {"dense": pd.Series({"a": 0.5})},
-        "_hidden": 1, "Out": {1: 2}, "module": np, "images": np.zeros((20, 28, 28)), "flags": np.array([True]), "nothing": {},
-        "mixed": {"a": np},
-    }  # fmt: skip
-    report.write_results(names, path)
-    assert json.loads(path.read_text()) == {
-        "table": {"dense, 1": {"%": 1.5}, "conv, 2": {"%": 2.5}}, "count": 3, "matrix": [[1, 0], [0, 1]],
-        "by_name": {"dense": {"a": 0.5}},
-    }  # fmt: skip
+    mapping = {"dense": pd.Series({"a": 0.5})}
+    report.write_results({"table": table, "count": np.int64(3), "matrix": np.eye(2, dtype=int), "of": mapping}, path)
+    expected = {"table": {"dense, 1": {"%": 1.5}, "conv, 2": {"%": 2.5}}, "count": 3, "matrix": [[1, 0], [0, 1]]}
+    assert json.loads(path.read_text()) == expected | {"of": {"dense": {"a": 0.5}}}
+
+
+class Fails(dict):
+    def __bool__(self):
+        raise RuntimeError
 
 
 def test_whatever_else_has_a_name_is_passed_over(tmp_path):
-    """A reader's own: lists of lists of any length, a list in itself, dates, an object that fails at whatever it is asked."""
-
-    class Fails(dict):
-        def __bool__(self):
-            raise RuntimeError
-
+    """A reader's own: lists of lists of any length, a list in itself, dates, an object that fails when asked."""
     itself = []
     itself.append(itself)
-    names = {"x": [[1], [1, 2]], "y": [np.eye(2), np.eye(3)], "itself": itself, "fails": Fails(), "z": 1}
-    names["dates"] = pd.DataFrame({"day": pd.to_datetime(["2021-01-01"])})
-    report.write_results(names, tmp_path / "results.json")
+    dates = pd.DataFrame({"day": pd.to_datetime(["2021-01-01"])})
+    names = {"_hidden": 1, "Out": {1: 2}, "module": np, "mixed": {"a": np}, "nothing": {}, "flag": True}
+    names |= {"images": np.zeros((20, 28, 28)), "flags": np.array([True]), "dates": dates, "itself": itself}
+    names |= {"lists": [[1], [1, 2]], "arrays": [np.eye(2), np.eye(3)], "fails": Fails(), "words": {"a": "b"}}
+    report.write_results(names | {"z": 1}, tmp_path / "results.json")
     assert json.loads((tmp_path / "results.json").read_text()) == {"z": 1}
 
 
@@ -92,13 +75,3 @@ def test_results_that_cannot_be_written_end_nothing(tmp_path, capsys):
     (tmp_path / "build").write_text("a file")
     report.write_results({"z": 1}, tmp_path / "build" / "results.json")
     assert capsys.readouterr().out == "build/results.json, for the tests, could not be written: File exists.\n"
-
-
-def test_printed_for_a_terminal(tmp_path, capsys):
-    output = {"data": {"text/plain": ["dense is better.\n", "Really."]}}
-    cells = [{"cell_type": "markdown"}, {"cell_type": "code", "outputs": [output]}]
-    path = tmp_path / "done.ipynb"
-    path.write_text(json.dumps({"cells": cells}))
-    commands.headline(path)
-    printed = capsys.readouterr().out
-    assert "dense is better.\nReally." in printed and "done.ipynb" in printed and "done.html" in printed

@@ -6,11 +6,13 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
 import dask
 import numpy as np
+import psutil
 import pytest
 from distributed import LocalCluster
 from filelock import FileLock
@@ -32,18 +34,14 @@ def on_the_sample(monkeypatch):
 
 def run(candidate="dense", seed=1, training=0.98, validation=0.97, misread=(2, 5)):
     """A made-up run on ten images, 0 to 9 in their order, of which the misread ones are taken for a 1."""
-    confusion = np.eye(10, dtype=int)
-    for digit in misread:
-        confusion[digit, digit], confusion[digit, 1] = 0, 1
-    return {
-        "candidate": candidate, "seed": seed, "history": {"accuracy": [0.5, training], "val_accuracy": [0.6, validation]},
-        "confusion": confusion.tolist(), "misread": list(misread), "taken_for": [1] * len(misread), "seconds": 1.5,
-        "made_from": "0a1b2c3d", "data": "of ten digits", "made_with": {},
-    }  # fmt: skip
+    predicted = np.array([1 if digit in misread else digit for digit in range(10)])
+    history = {"accuracy": [0.5, training], "val_accuracy": [0.6, validation]}
+    origin = {"seconds": 1.5, "made_from": "0a1b2c3d", "data": "of ten digits", "made_with": {}}
+    return study.outcome(candidate, seed, history, np.arange(10), predicted) | origin
 
 
-def write(path, runs, end=b""):
-    path.write_bytes(b"".join(json.dumps(run).encode() + b"\n" for run in runs) + end)
+def write(path, runs, end=""):
+    path.write_text("".join(f"{json.dumps(run)}\n" for run in runs) + end)
     return path
 
 
@@ -55,9 +53,9 @@ def but_for_seconds(runs):
 
 
 def test_runs_are_read_as_written(tmp_path):
-    """In an order of their own: trainings that end in another order give the same figures."""
+    """In an order of their own: trainings that end in another order give the same figures. Half a line is no run."""
     runs = [run("conv", seed=2), run(seed=2), run(seed=10)]
-    assert study.load_runs(write(tmp_path / "runs.jsonl", runs[::-1])) == runs
+    assert study.load_runs(write(tmp_path / "runs.jsonl", runs[::-1], end='{"candidate": "de')) == runs
 
 
 def test_a_run_that_is_there_twice_is_named(tmp_path):
@@ -65,19 +63,17 @@ def test_a_run_that_is_there_twice_is_named(tmp_path):
         study.load_runs(write(tmp_path / "runs.jsonl", [run(), run(seed=2), run()]))
 
 
-def test_half_a_line_at_the_end_is_passed_over(tmp_path):
-    path = write(tmp_path / "runs.jsonl", [run()], end=b'{"candidate": "de')
-    assert study.load_runs(path) == [run()]
-
-
 def test_no_study(tmp_path):
     with pytest.raises(study.StudyError, match="no study can be read .* `make study` makes one"):
         study.load_runs(tmp_path / "runs.jsonl")
 
 
-@pytest.mark.parametrize("line", [b"[]\n", b"{}\n", b"\n", b"not JSON\n", b'{"candidate": "dense"}\n', b"[" * 9999 + b"\n"])
+OTHER_KINDS = [json.dumps(run() | entry) for entry in ({"candidate": [1]}, {"seed": "1"}, {"history": 0}, {"more": 1})]
+
+
+@pytest.mark.parametrize("line", ["[]", "{}", "", "not JSON", '{"candidate": "dense"}', "[" * 9999, *OTHER_KINDS])
 def test_a_line_that_is_no_run_is_named(tmp_path, line):
-    path = write(tmp_path / "runs.jsonl", [run()], end=line)
+    path = write(tmp_path / "runs.jsonl", [run()], end=f"{line}\n")
     with pytest.raises(study.StudyError, match="line 2: expected a run with candidate, .*found"):
         study.load_runs(path)
 
@@ -101,14 +97,10 @@ def test_spread_by_hand():
 
 def test_wins_by_hand():
     """Of the four pairs one is won, one lost and two are tied by validation; by the sum two and two."""
-    runs = [
-        run("dense", 1, 0.99, 0.95), run("dense", 2, 0.90, 0.96),
-        run("conv", 1, 0.95, 0.95), run("conv", 2, 0.95, 0.96),
-    ]  # fmt: skip
-    by = ["by validation %", "by sum %"]
-    assert study.wins(study.finals(runs, ["dense", "conv"])).loc["dense beats conv", by].tolist() == [50, 50]
-    runs[0] = run("dense", 1, 0.99, 0.97)
-    assert study.wins(study.finals(runs, ["dense", "conv"])).loc["dense beats conv", by].tolist() == [87.5, 50]
+    runs = [run("dense", 1, 0.99, 0.95), run("dense", 2, 0.90, 0.96)]
+    runs += [run("conv", 1, 0.95, 0.95), run("conv", 2, 0.95, 0.96)]
+    row = study.wins(study.finals(runs, ["dense", "conv"])).loc["dense beats conv"]
+    assert row[["by validation %", "by sum %"]].tolist() == [50, 50]
 
 
 def test_wins_are_the_mann_whitney_statistic():
@@ -116,13 +108,12 @@ def test_wins_are_the_mann_whitney_statistic():
     widths = []
     for count in (10, 40):
         rng = np.random.default_rng(0)
-        runs = [run(name, seed, 0.9, rng.normal(mean, 0.01)) for name, mean in (("dense", 0.9), ("conv", 0.91)) for seed in range(count)]
-        table = study.finals(runs, ["dense", "conv"])
-        row = study.wins(table).iloc[0]
-        samples = [table.loc[name, "validation %"] for name in ("dense", "conv")]
-        assert row["by validation %"] == pytest.approx(100 * mannwhitneyu(*samples).statistic / count**2)
-        assert 0 < row["by validation, low %"] < row["by validation %"] < row["by validation, high %"] < 100
-        widths.append(row["by validation, high %"] - row["by validation, low %"])
+        samples = {name: rng.normal(mean, 0.01, count) for name, mean in (("dense", 0.9), ("conv", 0.91))}
+        runs = [run(name, seed, 0.9, each) for name, sample in samples.items() for seed, each in enumerate(sample)]
+        share, low, high = study.wins(study.finals(runs, ["dense", "conv"])).iloc[0, :3]
+        assert share == pytest.approx(100 * mannwhitneyu(*samples.values()).statistic / count**2)
+        assert 0 < low < share < high < 100
+        widths.append(high - low)
     assert widths[1] < 0.7 * widths[0]
 
 
@@ -162,14 +153,12 @@ def test_a_study_is_continued_not_repeated(on_the_sample, tmp_path, capfd):
     assert counts.sum() == SAMPLE_TEST_IMAGES
     assert np.trace(counts) == SAMPLE_TEST_IMAGES - len(done["misread"])
     assert np.trace(counts) / SAMPLE_TEST_IMAGES == pytest.approx(done["history"]["val_accuracy"][-1])
-    labels = load_mnist().test_labels[done["misread"]]
-    assert np.array_equal(np.histogram2d(labels, done["taken_for"], bins=np.arange(11))[0], counts - np.diag(np.diag(counts)))
+    misread = load_mnist().test_labels[done["misread"]], np.array(done["taken_for"])
+    np.fill_diagonal(counts, 0)
+    assert np.array_equal(np.histogram2d(*misread, bins=np.arange(11))[0], counts)
     assert done["data"] == load_mnist().digest and done["made_with"]["processor"]
     assert study.run_study([1, 1], path, epochs=1, names=["dense"]) == 0
     assert study.load_runs(path) == [done]
-    assert study.runs_of_these_networks(load_mnist(), 1, path) == [done]
-    assert study.runs_of_these_networks(load_mnist(), 2, path) == []
-
     with pytest.raises(study.StudyError, match="dense with seed 1 was made from other layers, settings or data"):
         study.run_study([1], path, epochs=2)
     with FileLock(f"{path}.lock"), pytest.raises(study.StudyError, match="another process is writing to it"):
@@ -180,27 +169,15 @@ def test_a_study_is_continued_not_repeated(on_the_sample, tmp_path, capfd):
 @pytest.mark.tensorflow
 def test_a_run_of_something_else_is_refused(on_the_sample):
     """By the process that would train, as on a machine of a cluster with another data set or another commit."""
-    with pytest.raises(study.StudyError, match="dense with seed 1 failed, exit code 1: .*other layers, settings or data"):
+    with pytest.raises(study.StudyError, match="seed 1 failed, exit code 1: .*other layers, settings or data"):
         study.train_apart("dense", 1, 1, made_from="0a1b2c3d")
 
 
-@pytest.mark.parametrize("entry", [{"candidate": [1]}, {"seed": "1"}, {"history": 0}])
-def test_a_run_with_entries_of_other_kinds_is_named(tmp_path, entry):
-    path = write(tmp_path / "runs.jsonl", [run() | entry])
-    with pytest.raises(study.StudyError, match="line 1: expected a run with candidate, .*found"):
-        study.load_runs(path)
-
-
-@pytest.mark.parametrize("address", ["10.0.0.1", "foo://1:2"])
-def test_what_is_no_address_of_a_scheduler_is_named(address):
-    with pytest.raises(study.StudyError, match=f"^{address}: no Dask scheduler answers"), study._where(1, address):
-        pass
-
-
-def test_a_scheduler_that_does_not_answer_is_named():
+@pytest.mark.parametrize("address", ["10.0.0.1", "foo://1:2", "tcp://127.0.0.1:9"])
+def test_where_no_scheduler_answers_is_named(address):
     soon = dask.config.set({"distributed.comm.timeouts.connect": "1s"})
-    refused = pytest.raises(study.StudyError, match="tcp://127.0.0.1:9: no Dask scheduler answers")
-    with refused, soon, study._where(-1, "tcp://127.0.0.1:9"):
+    refused = pytest.raises(study.StudyError, match=f"^{address}: no Dask scheduler answers")
+    with refused, soon, study._workers(1, address):
         pass
 
 
@@ -219,7 +196,7 @@ def test_killed_and_started_again(on_the_sample, tmp_path):
     process = subprocess.Popen([sys.executable, "-c", STUDY % str(path)], cwd=ROOT, start_new_session=True)
     try:
         wait_until(lambda: path.exists() and path.read_bytes().count(b"\n") >= 1)
-        children = children_of(process.pid)
+        children = psutil.Process(process.pid).children()
     finally:
         process.kill()
         process.wait()
@@ -243,52 +220,37 @@ def wait_until(true, seconds=60):
         time.sleep(0.1)
 
 
-def children_of(pid):
-    return [int(child) for task in Path(f"/proc/{pid}/task").iterdir() for child in (task / "children").read_text().split()]
-
-
-def is_running(pid):
+def is_running(process):
     try:
-        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
-    except OSError:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
         return False
 
 
 @pytest.mark.slow
 @pytest.mark.tensorflow
 def test_a_dask_cluster_gives_the_same_runs(on_the_sample, tmp_path):
-    """Bit for bit, on two worker processes with two threads each, and for two seeds of two networks."""
-    names = ["dense", "conv"]
-    assert study.run_study([1, 2], tmp_path / "here.jsonl", epochs=1, names=names) == 4
-    with LocalCluster(n_workers=2, threads_per_worker=2, dashboard_address=None) as cluster:
-        path = tmp_path / "there.jsonl"
-        assert study.run_study([1, 2], path, scheduler=cluster.scheduler_address, epochs=1, names=names) == 4
-    here, there = (but_for_seconds(study.load_runs(tmp_path / name)) for name in ("here.jsonl", "there.jsonl"))
-    assert here == there and len(set(here)) == 4
-
-
-@pytest.mark.slow
-@pytest.mark.tensorflow
-def test_workers_as_readme_starts_them(on_the_sample, tmp_path):
-    """`make worker` has the project; a worker started elsewhere has not, and that is said, not waited for."""
+    """Bit for bit, with workers as README starts them; one started elsewhere has not got the project: that is said."""
+    command = next(line for line in (ROOT / "Makefile").read_text().splitlines() if "dask worker" in line)
+    command = f"exec env {command.strip().removeprefix('@')}".replace("$(BIN)/python", sys.executable)
+    here, there, names = tmp_path / "here.jsonl", tmp_path / "there.jsonl", ["dense", "conv"]
+    assert study.run_study([1, 2], here, epochs=1, names=names) == 4
     with LocalCluster(n_workers=0, dashboard_address=None) as cluster:
-        command = next(line for line in (ROOT / "Makefile").read_text().splitlines() if "dask worker" in line)
-        command = command.strip().lstrip("@").replace("$(BIN)/dask", f"{sys.executable} -m dask")
-        command = command.replace("$(SCHEDULER)", cluster.scheduler_address)
-        for where, made in ((ROOT, 2), (tmp_path, 0)):
-            worker = subprocess.Popen(["sh", "-c", f"exec env {command}"], cwd=where, start_new_session=True)
+        address = cluster.scheduler_address
+        refused = pytest.raises(study.StudyError, match="not got the project .*make worker")
+        for folder, expectation in ((ROOT, nullcontext()), (tmp_path, refused)):
+            started = ["sh", "-c", command.replace("$(SCHEDULER)", address)]
+            worker = subprocess.Popen(started, cwd=folder, start_new_session=True)
             try:
                 wait_until(lambda: len(cluster.scheduler.workers) > 0)
-                path = tmp_path / f"{made}.jsonl"
-                if made:
-                    assert study.run_study([1, 2], path, scheduler=cluster.scheduler_address, epochs=1, names=["dense"]) == made
-                else:
-                    with pytest.raises(study.StudyError, match="has not got the project .*make worker"):
-                        study.run_study([1], path, scheduler=cluster.scheduler_address, epochs=1, names=["dense"])
+                with expectation:
+                    study.run_study([1, 2], there, scheduler=address, epochs=1, names=names)
             finally:
                 os.killpg(worker.pid, signal.SIGTERM)
                 worker.wait()
             wait_until(lambda: len(cluster.scheduler.workers) == 0)
+    one, other = (but_for_seconds(study.load_runs(path)) for path in (here, there))
+    assert one == other and len(set(one)) == 4
 
 
 # --- the committed study
@@ -302,21 +264,29 @@ def committed():
 def test_committed_study_is_large_and_sound(committed):
     seeds = {}
     for done in committed:
-        seeds.setdefault(done["candidate"], []).append(done["seed"])
+        seeds.setdefault(done["candidate"], set()).add(done["seed"])
         counts = np.array(done["confusion"])
         assert counts.sum() == 10_000 and len(done["misread"]) == len(done["taken_for"]) == 10_000 - np.trace(counts)
         assert np.trace(counts) == round(10_000 * done["history"]["val_accuracy"][-1])
         assert {len(values) for values in done["history"].values()} == {5}
     assert seeds.keys() == {"dense", "conv", "conv-normalised"}
-    assert all(len(each) == len(set(each)) >= 12 for each in seeds.values())
-    assert len({tuple(sorted(each)) for each in seeds.values()}) == 1  # the same seeds for each
+    assert seeds["dense"] == seeds["conv"] == seeds["conv-normalised"] and len(seeds["dense"]) >= 12
 
 
 @pytest.mark.tensorflow
-def test_committed_study_is_of_these_networks(committed, mnist):
-    """Of the layers, settings and data that the project has now."""
+def test_committed_study_is_of_these_networks(committed, mnist, monkeypatch):
+    """Of the layers, settings and data that the project has now; to find that out, no network is built."""
+    from helpers import models
+
+    monkeypatch.setattr(models.Candidate, "build", lambda candidate: pytest.fail("a network was built"))
     assert study.runs_of_these_networks(mnist, epochs=5) == committed
+    assert study.runs_of_these_networks(mnist, epochs=4) == []
     assert study.runs_of_these_networks(replace(mnist, digest="of other data"), epochs=5) == []
+    monkeypatch.setattr(models, "CANDIDATES", models.CANDIDATES[:2])
+    assert study.runs_of_these_networks(mnist, epochs=5) == []
+    other = replace(models.CONV_NORMALISED, make_layers=lambda: models.conv_layers()[1:])
+    monkeypatch.setattr(models, "CANDIDATES", (*models.CANDIDATES, other))
+    assert study.runs_of_these_networks(mnist, epochs=5) == []
 
 
 @pytest.mark.slow
