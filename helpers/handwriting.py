@@ -6,10 +6,10 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 from scipy import ndimage
 
-from helpers.checks import InputError, read_at_most
+from helpers.checks import InputError, describe, read_at_most
 
 MAX_BYTES, MAX_PIXELS = 100_000_000, 64_000_000  # of a file, and of the picture in it: phones take up to 50 million
 WORKING_SIZE = 1024  # pixels of a picture's longer side; larger pictures are reduced to it
@@ -19,8 +19,7 @@ LEAST_CONTRAST, LEAST_CONTRAST_TO_NOISE = 25, 6
 LEAST_STROKE = 2  # pixels, of 28
 # As shares of full ink: what exceeds the first is ink, and its edges reach to where it falls below the second.
 STRONG, WEAK = 0.5, 0.1
-# A piece of ink is a speck if it has less than this share of the largest piece's pixels. The
-# largest itself is one if it is smaller than this share of the picture.
+# Pieces below this share of the largest one's pixels are specks; so is that one, below this share of the picture.
 SPECK, SPECK_SIZE = 0.03, 0.02
 # No digit of MNIST is in more than 4 pieces, and 3 of the 70,000 have two beside each other of so much of their height.
 MAX_PIECES, TALL = 8, 0.7
@@ -31,115 +30,72 @@ class HandwritingError(InputError):
 
 
 def read_picture(path: Path | str) -> np.ndarray:
-    """A picture in shades of grey, upright, and reduced if it is large.
+    """A PNG or JPEG file in shades of grey: 0 black to 255 white, uint8, shape (height, width).
 
-    What is transparent is taken for paper.
-
-    Parameters
-    ----------
-    path
-        A PNG or JPEG file.
-
-    Returns
-    -------
-    numpy.ndarray
-        0 black to 255 white, uint8, shape (height, width), neither above 1,024.
+    It is turned upright and reduced to at most 1,024 pixels a side. What is transparent is taken for paper.
 
     Raises
     ------
     HandwritingError
-        If there is no such file, or it is no such picture, damaged or too large; what is too
-        large is not decoded.
+        If there is no such file, or it is no such picture, damaged or too large; what is too large is not decoded.
     """
-    wanted = f"{path}: expected a picture of a digit, as a PNG or JPEG file"
-    too_large = f"at most {MAX_PIXELS // 10**6} million pixels and {MAX_BYTES // 10**6} million bytes"
     try:
         content = read_at_most(Path(path), MAX_BYTES)
-        with _no_warnings():
+        with warnings.catch_warnings(action="ignore"):  # of large pictures, and of notes that are damaged
             picture = Image.open(io.BytesIO(content), formats=["PNG", "JPEG"])
-        if picture.width * picture.height > MAX_PIXELS:
-            raise Image.DecompressionBombError
-    except FileNotFoundError:
-        raise HandwritingError(f"{wanted}; there is no such file. Correct the path.") from None
-    except (ValueError, Image.DecompressionBombError):
-        raise HandwritingError(f"{wanted}, of {too_large}; found more. Reduce or crop it.") from None
-    except PermissionError as error:
-        raise HandwritingError(f"{wanted}; it cannot be read ({error.strerror}). Let it be read, or copy it.") from None
-    except Exception:  # a damaged file makes Pillow raise errors of many kinds
-        raise HandwritingError(f"{wanted}; found something else. Save the picture as one of these.") from None
-    try:
-        picture.draft(None, (WORKING_SIZE, WORKING_SIZE))  # lets a large JPEG be reduced while it is decoded
-        with _no_warnings():
+            if picture.width * picture.height > MAX_PIXELS:
+                raise ValueError(f"more than {MAX_PIXELS:,} pixels")
+            picture.draft(None, (WORKING_SIZE, WORKING_SIZE))  # lets a large JPEG be reduced while it is decoded
             ImageOps.exif_transpose(picture, in_place=True)
-        return _grey(picture)
-    except Exception as error:
-        raise HandwritingError(f"{wanted}; found a damaged one ({error}). Save or copy it again.") from None
-
-
-def _no_warnings() -> warnings.catch_warnings:
-    """Pillow warns of large pictures, which are refused anyway, and of damaged notes on where and when they were taken."""
-    return warnings.catch_warnings(action="ignore")
+            return _grey(picture)
+    except FileNotFoundError:
+        found = "there is no such file. Correct the path."
+    except UnidentifiedImageError:
+        found = "found something else. Save the picture as one of these."
+    except Exception as error:  # a damaged file makes Pillow raise errors of many kinds
+        found = f"found one that cannot be read ({error}). Let it be read, save it again, or reduce it."
+    raise HandwritingError(f"{path}: expected a picture of a digit, as a PNG or JPEG file; {found}")
 
 
 def as_mnist(picture: np.ndarray, name: str = "picture") -> np.ndarray:
-    """The digit in a picture, as the makers of MNIST would have stored it.
+    """The digit in a picture, as the makers of MNIST would have stored it: 0 paper to 255 ink, uint8, shape (28, 28).
 
-    They scaled each digit, keeping its proportions, into a box of 20 x 20 pixels, with
-    antialiasing, and placed it so that its centre of mass is the centre of 28 x 28 pixels
-    (Y. LeCun, C. Cortes, C. Burges, "The MNIST database of handwritten digits"). In their
-    images that centre is pixel (14, 14), give or take half a pixel, and the darkest is black.
+    They scaled each digit, keeping its proportions, into a box of 20 x 20 pixels, with antialiasing, and placed it
+    so that its centre of mass is the centre of 28 x 28 pixels (Y. LeCun, C. Cortes, C. Burges, "The MNIST database
+    of handwritten digits"). In their images that is pixel (14, 14), give or take a half, and the darkest is black.
 
-    Parameters
-    ----------
-    picture
-        Dark ink on light paper or the other way round, as `read_picture` returns it. Paper may
-        be lit unevenly, but must fill the picture, and most of it must be free of ink.
-    name
-        What to call the picture in an error.
-
-    Returns
-    -------
-    numpy.ndarray
-        0 paper to 255 ink, uint8, shape (28, 28).
+    The picture, as `read_picture` returns it, is dark ink on light paper or the other way round. Paper may be lit
+    unevenly, but must fill the picture, and most of it must be free of ink. An error calls the picture by `name`.
 
     Raises
     ------
     HandwritingError
-        If there is no ink, or if it is in too many pieces, or in tall ones side by side. What
-        else is no digit is not noticed.
+        If there is no ink, or if it is in too many pieces, or in tall ones side by side. No other shape is refused.
     """
     if not isinstance(picture, np.ndarray) or picture.dtype != np.uint8 or picture.ndim != 2 or not picture.size:
-        found = f"{picture.dtype} of shape {picture.shape}" if isinstance(picture, np.ndarray) else f"a {type(picture).__name__}"
-        raise HandwritingError(f"{name}: expected shades of grey as uint8 of shape (height, width); found {found}.")
+        expected = "expected shades of grey as uint8 of shape (height, width)"
+        raise HandwritingError(f"{name}: {expected}; found {describe(picture)}.")
     ink = _cropped(_thickened(_cropped(_ink(picture, name))))
-    scale = BOX / max(ink.shape)
-    height, width = (max(1, round(side * scale)) for side in ink.shape)
-    small = np.asarray(Image.fromarray(ink).resize((width, height), Image.Resampling.HAMMING))
+    small = np.asarray(_resized(Image.fromarray(ink), BOX / max(ink.shape), Image.Resampling.HAMMING))
     digit = np.rint(255 * small / small.max()).astype(np.uint8)
-    image = np.zeros((SIZE, SIZE), dtype=np.uint8)
-    top, left = (
-        int(np.clip(np.ceil(SIZE / 2 - 0.5 - centre), 0, SIZE - side))
-        for centre, side in zip(ndimage.center_of_mass(digit), digit.shape, strict=True)
-    )
-    image[top : top + height, left : left + width] = digit
-    return image
+    room = SIZE - np.array(digit.shape)
+    corner = np.ceil(SIZE / 2 - 0.5 - np.array(ndimage.center_of_mass(digit))).clip(0, room).astype(int)
+    return np.pad(digit, np.stack([corner, room - corner], axis=1))
 
 
 def _grey(picture: Image.Image) -> np.ndarray:
     """A decoded picture as `read_picture` returns it."""
     if picture.mode.startswith("I"):  # 16 bits a pixel, which Pillow would not scale but cut off at 255
         picture = Image.fromarray(np.asarray(picture).astype(np.float32) / 257)
-    elif picture.has_transparency_data:
-        return _on_paper(_reduced(picture if picture.mode == "RGBA" else picture.convert("RGBA")))
-    else:
-        picture = picture.convert("L")
-    return np.rint(np.asarray(_reduced(picture))).astype(np.uint8)
+    elif picture.mode != "RGBA":
+        picture = picture.convert("RGBA" if picture.has_transparency_data else "L")
+    picture = _resized(picture, min(1, WORKING_SIZE / max(picture.size)), Image.Resampling.BOX)
+    return np.rint(_on_paper(picture) if picture.mode == "RGBA" else np.asarray(picture)).astype(np.uint8)
 
 
-def _reduced(picture: Image.Image) -> Image.Image:
-    scale = min(1, WORKING_SIZE / max(picture.size))
+def _resized(picture: Image.Image, scale: float, resampling: Image.Resampling) -> Image.Image:
     width, height = (max(1, round(side * scale)) for side in picture.size)
-    return picture.resize((width, height), Image.Resampling.BOX)
+    return picture.resize((width, height), resampling)
 
 
 def _on_paper(picture: Image.Image) -> np.ndarray:
@@ -149,23 +105,21 @@ def _on_paper(picture: Image.Image) -> np.ndarray:
     farther from it. Otherwise there is paper in the picture, and its shade is the usual one.
     """
     grey, opacity = np.asarray(picture.convert("L"), dtype=float), np.asarray(picture.getchannel("A")) / 255
-    if opacity.mean() < 0.5:
-        paper = 255.0 if (opacity * grey).sum() <= 127.5 * opacity.sum() else 0.0
-    else:
-        paper = float(np.median(grey[opacity > 0.5]))
-    return np.rint(opacity * grey + (1 - opacity) * paper).astype(np.uint8)
+    far_from_ink = 255 if (opacity * grey).sum() <= 127.5 * opacity.sum() else 0
+    paper = far_from_ink if opacity.mean() < 0.5 else np.median(grey[opacity > 0.5])
+    return opacity * grey + (1 - opacity) * paper
 
 
 def _ink(picture: np.ndarray, name: str) -> np.ndarray:
     """How much ink there is in each pixel, from 0 to 1, float32, with nothing but the digit left."""
     contrast = picture - _paper(picture)
-    contrast *= np.sign((contrast * contrast * contrast).mean())  # there is more paper than ink, so ink is where the long tail is
+    # There is more paper than ink, so ink is where the long tail is.
+    contrast *= np.sign((contrast * contrast * contrast).mean())
     below = -contrast[contrast <= 0]
-    noise = 1.4826 * np.median(below) if below.size else np.inf  # in a few pixels the paper may be a shade that none has
+    noise = 1.4826 * np.median(below) if below.size else np.inf  # none is below, if there are a few pixels only
     most = np.quantile(contrast, 0.9999)  # not the maximum, which may be a speck
-    no_ink = HandwritingError(
-        f"{name}: expected a digit, found no ink that stands out from the paper. Write it larger or darker, or crop the picture."
-    )
+    remedy = "Write it larger or darker, or crop the picture."
+    no_ink = HandwritingError(f"{name}: expected a digit, found no ink that stands out from the paper. {remedy}")
     if most < max(LEAST_CONTRAST, LEAST_CONTRAST_TO_NOISE * noise):
         raise no_ink
     full = np.quantile(contrast[contrast >= STRONG * most], 0.9)
@@ -190,31 +144,27 @@ def _refuse_many(boxes: list[tuple[slice, slice]], name: str) -> None:
 
 
 def _cropped(ink: np.ndarray) -> np.ndarray:
-    rows, columns = (np.flatnonzero(ink.any(axis=axis)) for axis in (1, 0))
-    return ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    return ink[ndimage.find_objects((ink > 0).astype(int))[0]]
 
 
 def _thickened(ink: np.ndarray) -> np.ndarray:
-    """The same ink, with strokes at least as wide as is usual in MNIST, and room for them at the edges.
-
-    In a digit as large as a page the strokes of a pen would all but vanish when it is reduced.
-    """
+    """The same ink, with strokes so wide that they do not vanish when a digit as large as a page is reduced."""
     inky = np.pad(ink > STRONG, 1)
-    width = 4 * ndimage.distance_transform_edt(inky).sum() / inky.sum()  # in a stroke the mean distance to its edge is a quarter
+    # The mean distance of a stroke's pixels to its edge is a quarter of its width.
+    width = 4 * ndimage.distance_transform_edt(inky).sum() / inky.sum()
     radius = (LEAST_STROKE * max(ink.shape) / BOX - width) / 2
     if radius < 0.5:
         return ink
-    ink = np.pad(ink, int(radius) + 2)
+    ink = np.pad(ink, int(radius) + 2)  # strokes at the edges become wider, too
     return np.maximum(ink, (radius + 0.5 - ndimage.distance_transform_edt(ink <= STRONG)).clip(0, 1)).astype(np.float32)
 
 
 def _paper(picture: np.ndarray) -> np.ndarray:
     """The shade that each pixel would have without ink, if light changes over the paper as a polynomial does.
 
-    It is quadratic in either direction, and fitted to some 32 x 32 pixels by iteratively reweighted least
-    squares, with weights that heed far pixels, the inky ones, less and less (S. Geman, D. E. McClure,
-    1987; A. Blake, A. Zisserman, "Visual reconstruction", 1987). First comes a constant: it finds the
-    paper even where ink takes up almost half of the picture, and a polynomial would pass between the two.
+    It is quadratic in either direction, and fitted to some 32 x 32 pixels by iteratively reweighted least squares,
+    with weights that heed far pixels, the inky ones, less and less (S. Geman, D. E. McClure, 1987; A. Blake,
+    A. Zisserman, "Visual reconstruction", 1987).
     """
     rows, columns = (np.vander(np.linspace(-1, 1, side), 3, increasing=True) for side in picture.shape)
     steps = tuple(slice(None, None, -(-side // 32)) for side in picture.shape)
@@ -222,6 +172,7 @@ def _paper(picture: np.ndarray) -> np.ndarray:
     shades = picture[steps].ravel().astype(float)
     weights = np.ones_like(shades)
     for scale in np.geomspace(128, 8, 30):
+        # First a constant: where ink takes up almost half of the picture, a polynomial would pass between the two.
         used = terms[:, : 1 if scale > 32 else 9]
         weighted = used.T * weights
         coefficients = np.linalg.lstsq(weighted @ used, weighted @ shades)[0]

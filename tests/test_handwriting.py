@@ -1,9 +1,7 @@
-import errno
 import io
 import re
 import struct
 import zlib
-from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 from scipy import ndimage
-from sklearn.datasets import load_digits
 
-from helpers import handwriting
 from helpers.handwriting import HandwritingError, as_mnist, read_picture
 
 ROOT = Path(__file__).parent.parent
@@ -48,9 +44,9 @@ def saved(tmp_path):
     """Save a picture, and return its path."""
 
     def saved(picture, name="four.png", **options):
-        path = tmp_path / name
-        (picture if isinstance(picture, Image.Image) else Image.fromarray(picture)).save(path, **options)
-        return path
+        picture = picture if isinstance(picture, Image.Image) else Image.fromarray(picture)
+        picture.save(tmp_path / name, **options)
+        return tmp_path / name
 
     return saved
 
@@ -64,8 +60,8 @@ def extent(image):
 
 @settings(deadline=None, max_examples=60, derandomize=True, database=None)
 @given(
-    place=st.tuples(st.floats(-5, 120), st.floats(-5, 120)), height=st.floats(12, 160), thickness=st.floats(0.01, 0.2),
-    shear=st.floats(-0.3, 0.3), light=st.booleans(),
+    place=st.tuples(st.floats(-5, 120), st.floats(-5, 120)), height=st.floats(12, 160),
+    thickness=st.floats(0.01, 0.2), shear=st.floats(-0.3, 0.3), light=st.booleans(),
 )  # fmt: skip
 @pytest.mark.thorough
 def test_any_digit_is_centred_in_its_box(place, height, thickness, shear, light):
@@ -79,8 +75,8 @@ def test_any_digit_is_centred_in_its_box(place, height, thickness, shear, light)
 
 @pytest.mark.thorough
 def test_mnists_own_images_keep_their_form(sample):
-    images = sample.test_images[::5]
-    changes = [difference(as_mnist(255 - image), image) for image in images]
+    """None of these is taken for several digits; of all 70,000 three are."""
+    changes = [difference(as_mnist(255 - image), image) for image in sample.test_images]
     assert np.median(changes) < 0.1 and np.quantile(changes, 0.9) < 0.5
 
 
@@ -103,29 +99,29 @@ def test_same_digit_in_any_size(size):
     assert difference(image) < (0.5 if min(size) < 100 else 0.15)
 
 
-def test_light_ink_on_dark_paper_is_the_same():
+def test_light_ink_and_faint_ink_are_ink():
     assert np.array_equal(as_mnist(255 - PICTURE), IMAGE)
-
-
-def test_faint_ink_becomes_black():
     assert difference(as_mnist((200 - 0.2 * (255.0 - PICTURE)).astype(np.uint8))) < 0.02
+
+
+def inked(picture):
+    """The slices that hold all ink."""
+    return ndimage.find_objects((picture < 128).astype(int))[0]
 
 
 @pytest.mark.parametrize("edge", ["top", "right", "bottom", "left", "all"])
 def test_digit_may_touch_the_border(edge):
-    rows, columns = (np.flatnonzero((PICTURE < 128).any(axis=axis)) for axis in (1, 0))
-    top, left, bottom, right = rows[0], columns[0], rows[-1] + 1, columns[-1] + 1
+    rows, columns = inked(PICTURE)
     boxes = {
-        "top": np.s_[top:], "bottom": np.s_[:bottom], "left": np.s_[:, left:], "right": np.s_[:, :right],
-        "all": np.s_[top:bottom, left:right],
+        "top": np.s_[rows.start :], "bottom": np.s_[: rows.stop], "left": np.s_[:, columns.start :],
+        "right": np.s_[:, : columns.stop], "all": (rows, columns),
     }  # fmt: skip
     assert difference(as_mnist(PICTURE[boxes[edge]])) < 0.08
 
 
 def test_bold_digit_may_fill_the_picture():
     bold = drawn(pen=36)
-    rows, columns = (np.flatnonzero((bold < 128).any(axis=axis)) for axis in (1, 0))
-    tight = bold[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    tight = bold[inked(bold)]
     assert (tight < 128).mean() > 0.4
     assert difference(as_mnist(tight), as_mnist(bold)) < 0.05
 
@@ -151,12 +147,7 @@ def test_specks_are_no_ink():
     specked = PICTURE.copy()
     for row, column in np.random.default_rng(0).integers(0, 296, size=(30, 2)):
         specked[row : row + 4, column : column + 4] = 0
-    clean = PICTURE > 250
-    assert ((specked == 0) & clean).sum() > 300 and specked[:60].min() == 0
-    assert difference(as_mnist(specked)) < 0.15
-
-
-def test_a_dark_speck_beside_faint_ink():
+    assert specked[:60].min() == 0 and difference(as_mnist(specked)) < 0.15
     faint = (255 - (255 - PICTURE) // 4).astype(np.uint8)
     faint[10:12, 10:12] = 0
     assert difference(as_mnist(faint)) < 0.03
@@ -167,34 +158,22 @@ def test_strokes_of_a_fine_pen_do_not_vanish():
     assert fine.sum() > 0.8 * usual.sum() and difference(fine, usual) < 0.35
 
 
-def test_strokes_of_usual_width_are_left_alone():
-    ink = handwriting._cropped((drawn(pen=20) < 128).astype(np.float32))
-    assert handwriting._thickened(ink) is ink
-
-
 # --- files
 
 
-@pytest.mark.parametrize(("name", "mode"), [("four.png", "1"), *product(["four.png", "four.jpg"], ["L", "RGB"]), ("four.jpg", "CMYK")])
-def test_colour_and_grey_files(saved, name, mode):
-    picture = read_picture(saved(Image.fromarray(PICTURE).convert(mode), name))
+@pytest.mark.parametrize("file", ["1.png", "L.png", "RGB.png", "L.jpg", "RGB.jpg", "CMYK.jpg"])
+def test_colour_and_grey_files(saved, file):
+    picture = read_picture(saved(Image.fromarray(PICTURE).convert(file.split(".")[0]), file))
     assert picture.shape == PICTURE.shape and picture.dtype == np.uint8
     assert difference(as_mnist(picture)) < 0.05
-
-
-def test_coloured_ink_on_coloured_paper(saved):
-    share = PICTURE[..., None] / 255
-    colours = share * (250, 240, 200) + (1 - share) * (30, 30, 180)
-    assert difference(as_mnist(read_picture(saved(colours.astype(np.uint8))))) < 0.01
 
 
 @pytest.mark.parametrize("shade", [0, 60, 200, 255])
 @pytest.mark.parametrize("mode", ["RGBA", "LA"])
 def test_transparent_is_paper(saved, shade, mode):
-    """Ink of any shade, alone on a transparent ground."""
+    """Under ink of any shade."""
     layers = (Image.new("L", PICTURE.shape[::-1], shade), Image.fromarray(255 - PICTURE))
-    picture = read_picture(saved(Image.merge("LA", layers).convert(mode)))
-    assert difference(as_mnist(picture)) < 0.02
+    assert difference(as_mnist(read_picture(saved(Image.merge("LA", layers).convert(mode))))) < 0.02
 
 
 def test_transparent_corners_are_paper(saved):
@@ -221,45 +200,25 @@ def test_orientation_of_a_photo(saved, name):
     exif = Image.Exif()
     exif[0x0112] = 6  # to be turned to the right by a quarter
     picture = read_picture(saved(np.rot90(drawn((300, 200), (70, 20))), name, exif=exif))
-    assert picture.shape == (200, 300)
-    assert difference(as_mnist(picture)) < 0.1
+    assert picture.shape == (200, 300) and difference(as_mnist(picture)) < 0.1
 
 
-def test_picture_of_the_project():
-    path = ROOT / "figures" / "handwritten.jpg"
-    picture = read_picture(path)
-    assert picture.shape == (420, 560) and path.stat().st_size < 100_000
-    image = as_mnist(picture)
-    assert extent(image)[0] == 20 and image[14, 5] == 0 and ndimage.label(image > 50, np.ones((3, 3)))[1] == 1
-
-
-@pytest.mark.parametrize("name", ["photo.jpg", "photo.png"])
+@pytest.mark.parametrize("name", ["photo.jpg", "photo.png", "transparent.png"])
 @pytest.mark.thorough
-def test_photo_of_12_megapixels_takes_bounded_memory_and_time(tmp_path, name, in_a_new_process):
-    large = np.asarray(Image.fromarray(on_paper()).resize((4000, 3000), Image.Resampling.BILINEAR))
-    Image.fromarray(np.stack([large] * 3, axis=-1)).save(tmp_path / name, **({"compress_level": 1} if name.endswith("png") else {}))
+def test_photo_of_12_megapixels_takes_bounded_memory_and_time(saved, name, in_a_new_process):
+    photo = Image.fromarray(on_paper()).resize((4000, 3000)).convert("RGB")
+    if name == "transparent.png":
+        photo.putalpha(200)
+    path = saved(photo, name, **({"compress_level": 1} if name.endswith("png") else {}))
     code = (
-        "import sys, time; import numpy as np; from helpers.handwriting import as_mnist, read_picture\n"
+        "import sys, time; from helpers.handwriting import as_mnist, read_picture\n"
         "before = peak(); start = time.process_time()\n"
         "picture = read_picture(sys.argv[1]); image = as_mnist(picture)\n"
-        "print(max(picture.shape), time.process_time() - start, peak() - before, np.count_nonzero(image))"
+        "print(max(picture.shape), time.process_time() - start, peak() - before, (image > 0).sum())"
     )
-    longer, seconds, grown, ink = map(float, in_a_new_process(code, tmp_path / name)[0].split())
-    assert longer == 1024 or (name == "photo.jpg" and 1000 <= longer <= 1024)
+    longer, seconds, grown, ink = map(float, in_a_new_process(code, path)[0].split())
+    assert 1000 <= longer <= 1024
     assert seconds < 5 and grown < 200e6 and ink > 50
-
-
-@pytest.mark.thorough
-def test_large_transparent_picture_takes_bounded_memory(tmp_path, in_a_new_process):
-    drawn = Image.fromarray(on_paper()).resize((6000, 6000), Image.Resampling.NEAREST)
-    drawn.putalpha(200)
-    drawn.convert("RGBA").save(tmp_path / "large.png", compress_level=1)
-    code = (
-        "import sys; from helpers.handwriting import read_picture\nbefore = peak()\n"
-        "print(max(read_picture(sys.argv[1]).shape), peak() - before)"
-    )
-    longer, grown = map(float, in_a_new_process(code, tmp_path / "large.png")[0].split())
-    assert longer == 1024 and grown < 2.5 * 4 * 6000**2  # four bytes a pixel, as decoded and as Pillow reduces it
 
 
 # --- what is no picture of a digit
@@ -271,8 +230,8 @@ def png_of(width, height):
     def chunk(kind, content):
         return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
-    header = struct.pack(">2I5B", width, height, 8, 0, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(1000))) + chunk(b"IEND", b"")
+    header = chunk(b"IHDR", struct.pack(">2I5B", width, height, 8, 0, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(bytes(1000))) + chunk(b"IEND", b"")
 
 
 def encoded(format):
@@ -282,27 +241,24 @@ def encoded(format):
 
 
 @pytest.mark.parametrize(
-    ("content", "what"),
+    ("content", "found"),
     [
-        (b"", "found something else"),
         (b"Ceci n'est pas un quatre.", "found something else"),
         (encoded("GIF"), "found something else"),
-        (encoded("PNG")[:20], "found something else"),
-        (encoded("PNG")[:-400], "found a damaged one"),
-        (encoded("JPEG")[:-2000], "found a damaged one"),
-        (png_of(8001, 8000), "at most 64 million pixels and 100 million bytes; found more"),
-        (png_of(10_000, 12_000), "at most 64 million pixels and 100 million bytes; found more"),
-        (png_of(100_000, 100_000), "at most 64 million pixels and 100 million bytes; found more"),
+        (encoded("PNG")[:-400], "found one that cannot be read .*truncated"),
+        (encoded("JPEG")[:-2000], "found one that cannot be read .*truncated"),
+        (png_of(8001, 8000), "found one that cannot be read .more than 64,000,000 pixels"),
+        (png_of(100_000, 100_000), "found one that cannot be read .Image size"),
+        (bytes(100_000_001), "found one that cannot be read .more than 100,000,000 bytes"),
     ],
-    ids=["empty", "text", "GIF", "hardly begun", "truncated PNG", "truncated JPEG", "too large", "larger", "bomb"],
+    ids=["text", "GIF", "truncated PNG", "truncated JPEG", "many pixels", "bomb", "many bytes"],
 )
-def test_other_files_are_refused(tmp_path, content, what, recwarn):
+def test_other_files_are_refused(tmp_path, content, found, recwarn):
     path = tmp_path / "digit.png"
     path.write_bytes(content)
-    with pytest.raises(HandwritingError) as raised:
+    expected = f"^{re.escape(str(path))}: expected a picture of a digit, as a PNG or JPEG file; {found}"
+    with pytest.raises(HandwritingError, match=expected):
         read_picture(path)
-    message = str(raised.value)
-    assert message.startswith(f"{path}: expected a picture of a digit, as a PNG or JPEG file") and what in message
     assert not recwarn
 
 
@@ -312,60 +268,35 @@ def test_missing_file_is_named(tmp_path):
             read_picture(path)
 
 
-def test_file_that_may_not_be_read(saved, monkeypatch):
-    def refuse(*arguments):
-        raise PermissionError(errno.EACCES, "Permission denied")
-
-    path = saved(PICTURE)
-    monkeypatch.setattr(Path, "open", refuse)
-    with pytest.raises(HandwritingError, match="it cannot be read .Permission denied.. Let it be read, or copy it"):
-        read_picture(path)
-
-
 @pytest.mark.filterwarnings("error")
 def test_damaged_notes_on_a_picture_do_not_matter(saved):
     path = saved(PICTURE, "four.jpg", exif=b"Exif\0\0II*\0\x08\0\0\0\xff\xff")
     assert read_picture(path).shape == PICTURE.shape
 
 
-def test_file_of_too_many_bytes_is_not_read(saved, monkeypatch):
-    path = saved(PICTURE)
-    monkeypatch.setattr(handwriting, "MAX_BYTES", path.stat().st_size - 1)
-    with pytest.raises(HandwritingError, match="found more"):
-        read_picture(path)
-
-
+WHITE = np.full((300, 300), 255, np.uint8)
+MOTTLED = 180 + 150 * ndimage.gaussian_filter(np.random.default_rng(0).normal(size=(300, 300)), 4)
 BLANK = {
-    "white": np.full((300, 300), 255, np.uint8),
-    "black": np.zeros((300, 300), np.uint8),
+    "white": WHITE,
     "one pixel": np.zeros((1, 1), np.uint8),
-    "two pixels": np.array([[0, 255]], np.uint8),
     "nine pixels": np.array([[0, 200, 30], [255, 255, 9], [80, 0, 255]], np.uint8),
-    "lit unevenly": on_paper(np.full((300, 300), 255, np.uint8)),
-    "noisy": on_paper(np.full((300, 300), 255, np.uint8), noise=12.0),
+    "noisy": on_paper(WHITE, noise=12.0),
     "stained": (240 - 15 * np.exp(-(np.hypot(*np.mgrid[-3:3:300j, -3:3:300j]) ** 8))).astype(np.uint8),
-    "mottled": (180 + 150 * ndimage.gaussian_filter(np.random.default_rng(0).normal(size=(300, 300)), 4)).clip(0, 255).astype(np.uint8),
-    "a speck": np.where(np.pad([[1]], 150) > 0, 0, 255).astype(np.uint8),
-    "a crumb": np.where(np.pad(np.ones((5, 5)), 150) > 0, 0, 255).astype(np.uint8),
+    "mottled": MOTTLED.clip(0, 255).astype(np.uint8),
+    "a crumb": np.pad(np.zeros((5, 5), np.uint8), 150, constant_values=255),
 }
 
 
 @pytest.mark.parametrize("kind", BLANK)
 @pytest.mark.filterwarnings("error")
 def test_blank_sheet_is_refused(kind):
-    with pytest.raises(HandwritingError, match=r"^sheet\.png: expected a digit, found no ink that stands out from the paper"):
+    with pytest.raises(HandwritingError, match=r"^sheet\.png: expected a digit, found no ink that stands out"):
         as_mnist(BLANK[kind], "sheet.png")
 
 
-def test_fully_transparent_picture_is_blank(saved):
-    with pytest.raises(HandwritingError, match="no ink"):
-        as_mnist(read_picture(saved(np.zeros((50, 50, 4), np.uint8))))
-
-
-@pytest.mark.parametrize("count", [2, 3])
-def test_digits_side_by_side_are_refused(count):
-    with pytest.raises(HandwritingError, match=f"picture: expected a single digit, found {count} side by side. Crop"):
-        as_mnist(np.hstack([PICTURE] * count))
+def test_digits_side_by_side_are_refused():
+    with pytest.raises(HandwritingError, match="picture: expected a single digit, found 3 side by side. Crop"):
+        as_mnist(np.hstack([PICTURE] * 3))
 
 
 def test_page_of_text_is_refused():
@@ -380,36 +311,13 @@ def test_a_digit_may_be_in_pieces():
     assert ndimage.label(image > 50, np.ones((3, 3)))[1] == 2
 
 
-@pytest.mark.thorough
-def test_hardly_any_digit_of_mnist_is_taken_for_several(sample):
-    """Of all 70,000 three are."""
-    refused = 0
-    for image in sample.test_images:
-        try:
-            as_mnist(255 - image)
-        except HandwritingError:
-            refused += 1
-    assert refused <= 1
-
-
-@pytest.mark.parametrize("wrong", [PICTURE.astype(float), PICTURE[None], PICTURE[:0], "four.png"], ids=["float", "3-D", "empty", "path"])
+@pytest.mark.parametrize("wrong", [PICTURE.astype(float), PICTURE[None], PICTURE[:0], "four.png"])
 def test_other_arrays_are_refused(wrong):
-    with pytest.raises(HandwritingError, match=r"picture: expected shades of grey as uint8 of shape \(height, width\); found "):
+    with pytest.raises(HandwritingError, match=r"expected shades of grey as uint8 of shape .height, width.; found "):
         as_mnist(wrong)
 
 
 # --- from image to picture and back
-
-
-def enlarged(images, seed):
-    """MNIST's images at ten times their size, somewhere on a sheet; dark on light and light on dark in turns."""
-    rng = np.random.default_rng(seed)
-    for number, image in enumerate(images):
-        resampling = (Image.Resampling.BICUBIC, Image.Resampling.BILINEAR)[number // 2 % 2]
-        sheet = np.zeros(rng.integers(280, 420, size=2), np.uint8)
-        top, left = (rng.integers(0, side - 279) for side in sheet.shape)
-        sheet[top : top + 280, left : left + 280] = Image.fromarray(image).resize((280, 280), resampling)
-        yield sheet if number % 2 else 255 - sheet
 
 
 @pytest.fixture(scope="module")
@@ -427,22 +335,22 @@ def conv_normalised(mnist):
 @pytest.mark.thorough
 @pytest.mark.tensorflow
 def test_enlarged_test_images_are_read_as_before(mnist, conv_normalised):
-    images = mnist.test_images[np.random.default_rng(0).choice(len(mnist.test_images), 1000, replace=False)]
-    again = np.stack([as_mnist(picture) for picture in enlarged(images, seed=0)])
+    """At ten times their size, somewhere on a sheet; dark on light and light on dark in turns."""
+    rng = np.random.default_rng(0)
+    images = mnist.test_images[rng.choice(len(mnist.test_images), 1000, replace=False)]
+    again = np.empty_like(images)
+    for number, image in enumerate(images):
+        resampling = (Image.Resampling.BICUBIC, Image.Resampling.BILINEAR)[number // 2 % 2]
+        sheet = np.zeros(rng.integers(280, 420, size=2), np.uint8)
+        top, left = (rng.integers(0, side - 279) for side in sheet.shape)
+        sheet[top : top + 280, left : left + 280] = Image.fromarray(image).resize((280, 280), resampling)
+        again[number] = as_mnist(sheet if number % 2 else 255 - sheet)
     same = conv_normalised.predict(again).argmax(axis=1) == conv_normalised.predict(images).argmax(axis=1)
     assert same.mean() >= 0.99
 
 
-@pytest.mark.thorough
-@pytest.mark.tensorflow
-def test_tiny_digits_of_another_data_set_are_mostly_read(conv_normalised):
-    """Those of scikit-learn, 8 x 8 pixels from 0 to 16, which other people wrote."""
-    digits = load_digits()
-    images = np.stack([as_mnist((15 * image).astype(np.uint8)) for image in digits.images])
-    assert (conv_normalised.predict(images).argmax(axis=1) == digits.target).mean() > 0.8
-
-
 @pytest.mark.tensorflow
 def test_picture_of_the_project_is_read_as_a_seven(conv_normalised):
-    image = as_mnist(read_picture(ROOT / "figures" / "handwritten.jpg"))
-    assert conv_normalised.predict(image[np.newaxis])[0, 7] > 0.99
+    picture = read_picture(ROOT / "figures" / "handwritten.jpg")
+    assert picture.shape == (420, 560)
+    assert conv_normalised.predict(as_mnist(picture)[np.newaxis])[0, 7] > 0.99
