@@ -217,6 +217,8 @@ def test_second_source_where_the_first_serves_something_else(cache, sample_as_mn
     digits = data.load_mnist()
     assert digits.is_full and np.array_equal(digits.test_images, arrays["x_test"])
     assert sorted(path.name for path in cache.iterdir()) == sorted(files)
+    monkeypatch.setattr(data, "_receive", lambda *arguments: pytest.fail())
+    assert data.load_mnist().is_full  # what is in the cache comes first
 
 
 def test_cache_that_cannot_be_reached(cache, monkeypatch):

@@ -182,7 +182,8 @@ def test_palette_with_a_transparent_colour(saved):
 
 
 def test_sixteen_bits(saved):
-    assert np.array_equal(read_picture(saved(Image.fromarray(PICTURE.astype(np.uint16) * 257))), PICTURE)
+    picture = read_picture(saved(Image.fromarray(PICTURE.astype(np.uint16) * 256 + 128)))
+    assert np.abs(picture - PICTURE.astype(float)).max() <= 1
 
 
 @pytest.mark.parametrize("name", ["four.png", "four.jpg"])
@@ -207,7 +208,7 @@ def test_photo_of_12_megapixels_takes_bounded_memory_and_time(saved, name, in_a_
         "print(max(picture.shape), time.process_time() - start, peak() - before, (image > 0).sum())"
     )
     longer, seconds, grown, ink = map(float, in_a_new_process(code, path)[0].split())
-    assert 1000 <= longer <= 1024 and seconds < 5 and grown < 200e6 and ink > 50
+    assert longer == (1000 if name == "photo.jpg" else 1024) and seconds < 5 and grown < 200e6 and ink > 50
 
 
 # --- what is no picture of a digit
