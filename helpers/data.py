@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from helpers.checks import ReadableError, check_counts, check_every_digit, check_images, read_at_most, reason
+from helpers.checks import ReadableError, check_counts, check_every_digit, check_images, read_at_most
 from helpers.progress import progress_bar
 
 # MD5 of the four uncompressed IDX files in which MNIST was published, so of each array
@@ -223,8 +223,7 @@ def _read_sample(sample_reason: str) -> Digits:
         table = pd.read_csv(mnist.DATA_PATH, header=None, dtype=np.uint8).to_numpy()
         images, labels = table[:, :-1].reshape(5_000, 28, 28), table[:, -1]
     except Exception as error:  # of many kinds, from gzip and pandas
-        found = f"found a damaged file or none ({reason(error)[:-1]})"
-        raise DataError(f"{origin}: expected 5,000 images, {found}. {remedy}") from None
+        raise DataError(f"{origin}: expected 5,000 images, found none that can be read ({error}). {remedy}") from None
     by_digit = labels.argsort(kind="stable").reshape(10, 500)
     train, test = by_digit[:, :400].T.ravel(), by_digit[:, 400:].T.ravel()
     arrays = {"x_train": images[train], "y_train": labels[train], "x_test": images[test], "y_test": labels[test]}

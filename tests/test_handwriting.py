@@ -1,7 +1,5 @@
 import io
 import re
-import struct
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 from scipy import ndimage
 
+from helpers import handwriting
 from helpers.handwriting import HandwritingError, as_mnist, read_picture
 
 ROOT = Path(__file__).parent.parent
@@ -105,7 +104,6 @@ def test_light_ink_and_faint_ink_are_ink():
 
 
 def inked(picture):
-    """The slices that hold all ink."""
     return ndimage.find_objects((picture < 128).astype(int))[0]
 
 
@@ -122,19 +120,14 @@ def test_digit_may_touch_the_border(edge):
 def test_bold_digit_may_fill_the_picture():
     bold = drawn(pen=36)
     tight = bold[inked(bold)]
-    assert (tight < 128).mean() > 0.4
-    assert difference(as_mnist(tight), as_mnist(bold)) < 0.05
+    assert (tight < 128).mean() > 0.4 and difference(as_mnist(tight), as_mnist(bold)) < 0.05
 
 
-def paper(shape, light=1.0, noise=3.0, seed=0):
-    """White paper, lit from one corner, as a camera takes it."""
-    y, x = (np.linspace(-1, 1, side) for side in shape)
-    shades = 180 - 50 * light * x - 30 * light * y[:, None] - 15 * light * x**2
-    return shades + np.random.default_rng(seed).normal(scale=noise, size=shape)
-
-
-def on_paper(picture=PICTURE, **how):
-    return (paper(picture.shape, **how) - 90 * (1 - picture / 255.0)).clip(0, 255).astype(np.uint8)
+def on_paper(picture=PICTURE, noise=3.0):
+    """The same on white paper, lit from one corner, as a camera takes it."""
+    y, x = (np.linspace(-1, 1, side) for side in picture.shape)
+    shades = 180 - 50 * x - 30 * y[:, None] - 15 * x**2 - 90 * (1 - picture / 255.0)
+    return (shades + np.random.default_rng(0).normal(scale=noise, size=picture.shape)).clip(0, 255).astype(np.uint8)
 
 
 def test_uneven_light_and_noise_hardly_matter():
@@ -164,8 +157,7 @@ def test_strokes_of_a_fine_pen_do_not_vanish():
 @pytest.mark.parametrize("file", ["1.png", "L.png", "RGB.png", "L.jpg", "RGB.jpg", "CMYK.jpg"])
 def test_colour_and_grey_files(saved, file):
     picture = read_picture(saved(Image.fromarray(PICTURE).convert(file.split(".")[0]), file))
-    assert picture.shape == PICTURE.shape and picture.dtype == np.uint8
-    assert difference(as_mnist(picture)) < 0.05
+    assert picture.shape == PICTURE.shape and difference(as_mnist(picture)) < 0.05
 
 
 @pytest.mark.parametrize("shade", [0, 60, 200, 255])
@@ -176,10 +168,10 @@ def test_transparent_is_paper(saved, shade, mode):
     assert difference(as_mnist(read_picture(saved(Image.merge("LA", layers).convert(mode))))) < 0.02
 
 
-def test_transparent_corners_are_paper(saved):
+def test_transparent_corner_is_paper(saved):
     opacity = np.full_like(PICTURE, 255)
     opacity[:60, :60] = 0
-    assert difference(as_mnist(read_picture(saved(np.stack([PICTURE] * 3 + [opacity], axis=-1))))) < 0.02
+    assert difference(as_mnist(read_picture(saved(np.dstack([PICTURE] * 3 + [opacity]))))) < 0.02
 
 
 def test_palette_with_a_transparent_colour(saved):
@@ -190,9 +182,8 @@ def test_palette_with_a_transparent_colour(saved):
 
 
 def test_sixteen_bits(saved):
-    path = saved(Image.fromarray(PICTURE.astype(np.uint16) * 257))
-    assert Image.open(path).mode == "I;16"
-    assert np.array_equal(read_picture(path), PICTURE)
+    picture = read_picture(saved(Image.fromarray(PICTURE.astype(np.uint16) * 256 + 128)))
+    assert np.abs(picture - PICTURE.astype(float)).max() <= 1
 
 
 @pytest.mark.parametrize("name", ["four.png", "four.jpg"])
@@ -217,21 +208,10 @@ def test_photo_of_12_megapixels_takes_bounded_memory_and_time(saved, name, in_a_
         "print(max(picture.shape), time.process_time() - start, peak() - before, (image > 0).sum())"
     )
     longer, seconds, grown, ink = map(float, in_a_new_process(code, path)[0].split())
-    assert 1000 <= longer <= 1024
-    assert seconds < 5 and grown < 200e6 and ink > 50
+    assert longer == (1000 if name == "photo.jpg" else 1024) and seconds < 5 and grown < 200e6 and ink > 50
 
 
 # --- what is no picture of a digit
-
-
-def png_of(width, height):
-    """The beginning of a PNG file of this size, with no pixels in it."""
-
-    def chunk(kind, content):
-        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
-
-    header = chunk(b"IHDR", struct.pack(">2I5B", width, height, 8, 0, 0, 0, 0))
-    return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(bytes(1000))) + chunk(b"IEND", b"")
 
 
 def encoded(format):
@@ -246,12 +226,8 @@ def encoded(format):
         (b"Ceci n'est pas un quatre.", "found something else"),
         (encoded("GIF"), "found something else"),
         (encoded("PNG")[:-400], "found one that cannot be read .*truncated"),
-        (encoded("JPEG")[:-2000], "found one that cannot be read .*truncated"),
-        (png_of(8001, 8000), "found one that cannot be read .more than 64,000,000 pixels"),
-        (png_of(100_000, 100_000), "found one that cannot be read .Image size"),
-        (bytes(100_000_001), "found one that cannot be read .more than 100,000,000 bytes"),
     ],
-    ids=["text", "GIF", "truncated PNG", "truncated JPEG", "many pixels", "bomb", "many bytes"],
+    ids=["text", "GIF", "truncated"],
 )
 def test_other_files_are_refused(tmp_path, content, found, recwarn):
     path = tmp_path / "digit.png"
@@ -262,16 +238,23 @@ def test_other_files_are_refused(tmp_path, content, found, recwarn):
     assert not recwarn
 
 
+@pytest.mark.parametrize(("limit", "what"), [("MAX_BYTES", "bytes"), ("MAX_PIXELS", "pixels")])
+def test_large_files_are_refused(saved, monkeypatch, limit, what):
+    monkeypatch.setattr(handwriting, limit, 1_000)
+    path = saved(PICTURE)
+    path.write_bytes(path.read_bytes()[:-400])  # it is not even decoded
+    with pytest.raises(HandwritingError, match=f"found one that cannot be read .more than 1,000 {what}.* reduce it"):
+        read_picture(path)
+
+
 def test_missing_file_is_named(tmp_path):
-    for path in (tmp_path / "none.png", tmp_path):
-        with pytest.raises(HandwritingError, match=f"^{re.escape(str(path))}: .*no such file. Correct the path"):
-            read_picture(path)
+    with pytest.raises(HandwritingError, match="none.png: .*no such file. Correct the path"):
+        read_picture(tmp_path / "none.png")
 
 
 @pytest.mark.filterwarnings("error")
 def test_damaged_notes_on_a_picture_do_not_matter(saved):
-    path = saved(PICTURE, "four.jpg", exif=b"Exif\0\0II*\0\x08\0\0\0\xff\xff")
-    assert read_picture(path).shape == PICTURE.shape
+    assert read_picture(saved(PICTURE, "four.jpg", exif=b"Exif\0\0II*\0\x08\0\0\0\xff\xff")).shape == PICTURE.shape
 
 
 WHITE = np.full((300, 300), 255, np.uint8)
@@ -294,12 +277,9 @@ def test_blank_sheet_is_refused(kind):
         as_mnist(BLANK[kind], "sheet.png")
 
 
-def test_digits_side_by_side_are_refused():
+def test_more_than_a_digit_is_refused():
     with pytest.raises(HandwritingError, match="picture: expected a single digit, found 3 side by side. Crop"):
         as_mnist(np.hstack([PICTURE] * 3))
-
-
-def test_page_of_text_is_refused():
     page = np.vstack([drawn((300, 60), (10 + 40 * row % 200, 10), 30, 4) for row in range(10)])
     with pytest.raises(HandwritingError, match="found ink in 10 pieces. Crop"):
         as_mnist(page)
@@ -340,10 +320,9 @@ def test_enlarged_test_images_are_read_as_before(mnist, conv_normalised):
     images = mnist.test_images[rng.choice(len(mnist.test_images), 1000, replace=False)]
     again = np.empty_like(images)
     for number, image in enumerate(images):
-        resampling = (Image.Resampling.BICUBIC, Image.Resampling.BILINEAR)[number // 2 % 2]
         sheet = np.zeros(rng.integers(280, 420, size=2), np.uint8)
         top, left = (rng.integers(0, side - 279) for side in sheet.shape)
-        sheet[top : top + 280, left : left + 280] = Image.fromarray(image).resize((280, 280), resampling)
+        sheet[top : top + 280, left : left + 280] = Image.fromarray(image).resize((280, 280))
         again[number] = as_mnist(sheet if number % 2 else 255 - sheet)
     same = conv_normalised.predict(again).argmax(axis=1) == conv_normalised.predict(images).argmax(axis=1)
     assert same.mean() >= 0.99
@@ -351,6 +330,5 @@ def test_enlarged_test_images_are_read_as_before(mnist, conv_normalised):
 
 @pytest.mark.tensorflow
 def test_picture_of_the_project_is_read_as_a_seven(conv_normalised):
-    picture = read_picture(ROOT / "figures" / "handwritten.jpg")
-    assert picture.shape == (420, 560)
-    assert conv_normalised.predict(as_mnist(picture)[np.newaxis])[0, 7] > 0.99
+    image = as_mnist(read_picture(ROOT / "figures" / "handwritten.jpg"))
+    assert conv_normalised.predict(image[np.newaxis])[0, 7] > 0.99
