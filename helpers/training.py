@@ -4,8 +4,7 @@ import json
 import math
 import platform
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from helpers import cache
-from helpers.checks import InputError, ReadableError, check_counts, check_images, check_labels, reason
+from helpers.checks import InputError, ReadableError, reason
 from helpers.data import Digits
 from helpers.models import LEARNING_RATE, LOSS, OPTIMIZER, Candidate, architecture
 from helpers.progress import progress_bar
@@ -24,15 +23,16 @@ from helpers.startup import arithmetic
 
 MODELS = Path(__file__).parent.parent / "models"
 BATCHES_AT_ONCE = 10  # converted in one go; more would only take more memory
-# Images that are read at once, to validate and to predict. With some other sizes, 500 for one, the last bits depend on
-# the processor's caches: where matrices do not fit, oneDNN cuts them up among its threads, and rows come to lie elsewhere.
+# Images read at once, to validate and to predict. With some other sizes, 500 for one, the last bits depend on the
+# processor's caches: where matrices do not fit, oneDNN cuts them up among its threads in another way.
 ROWS_AT_ONCE = 256
-# Guessing reads a tenth of the digits; half as many steps are enough for each of the article's networks to read three in four.
+# Guessing reads a tenth of the digits; half as many steps teach each of the article's networks to read three in four.
 LEARNED, STEPS_TO_LEARN = 0.2, 50
+ADVICE = "Look at the layers, at the form of the pixels they are given, and at LEARNING_RATE in helpers/models.py."
 
 
 class TrainingError(ReadableError):
-    """A network cannot be trained or does not learn; the message says what was seen."""
+    """A network cannot be trained, does not learn or cannot be stored; the message says what was seen."""
 
 
 class TrainingInterrupted(KeyboardInterrupt):
@@ -43,13 +43,7 @@ class TrainingInterrupted(KeyboardInterrupt):
 
 @dataclass(frozen=True)
 class Settings:
-    """What a training depends on besides the network and the data; by default as in the article.
-
-    Raises
-    ------
-    InputError
-        If any of them is no whole number, or out of range.
-    """
+    """What a training depends on besides the network and the data: whole numbers, or it is an InputError."""
 
     seed: int = 12345
     epochs: int = 5
@@ -66,14 +60,11 @@ class Settings:
     @property
     def notice(self) -> str:
         """What a reader must know first about a run with other settings; empty for the default ones."""
-        changed = [
-            f"{key} {value} instead of {default}"
-            for (key, value), default in zip(asdict(self).items(), asdict(Settings()).values(), strict=True)
-            if value != default
-        ]
-        return "" if not changed else (
-            f"This run used other settings than the article: {', '.join(changed)}. The numbers in the "
-            "text between the cells are those of the article's settings, not of this run."
+        own, defaults = asdict(self), asdict(Settings())
+        changed = ", ".join(f"{key} {own[key]} instead of {defaults[key]}" for key in own if own[key] != defaults[key])
+        return changed and (
+            f"This run used other settings than the article: {changed}. The numbers in the text "
+            "between the cells are those of the article's settings, not of this run."
         )
 
 
@@ -81,16 +72,8 @@ class Settings:
 class TrainedModel:
     """A network with its weights, and how it came by them.
 
-    Attributes
-    ----------
-    candidate
-        The network's definition.
-    network
-        Predicts; a loaded one cannot be trained any further.
-    history
-        `accuracy`, `loss`, `val_accuracy` and `val_loss`, a float an epoch.
-    origin
-        Whether it was loaded or trained, and why, in one line.
+    A loaded network cannot be trained any further. The history holds `accuracy`, `loss`, `val_accuracy` and
+    `val_loss`, one float per epoch. The origin is one line: whether it was loaded or trained, and why.
     """
 
     candidate: Candidate
@@ -103,131 +86,96 @@ class TrainedModel:
         return self.network.predict(self.candidate.inputs(images), batch_size=ROWS_AT_ONCE, verbose=0)
 
 
-def recipe(candidate: Candidate, settings: Settings) -> dict[str, Any]:
+def hyperparameters(candidate: Candidate, settings: Settings) -> dict[str, Any]:
     """Everything a candidate is trained with, apart from its layers and the data."""
     fixed = {"optimizer": OPTIMIZER, "learning_rate": LEARNING_RATE, "loss": LOSS}
     return {"pixels": candidate.pixels, **fixed, **asdict(settings)}
 
 
-def train_or_load(
-    candidate: Candidate, digits: Digits, settings: Settings, models: Path = MODELS
-) -> TrainedModel:
+def made_from(candidate: Candidate, digits: Digits, settings: Settings) -> dict[str, Any]:
+    """All that decides the outcome of a training, fit for JSON; an InputError if the layers cannot be described so."""
+    description = {"name": candidate.name, **hyperparameters(candidate, settings)}
+    description["layers"] = architecture(candidate.build())
+    description |= {"input_shape": candidate.input_shape, "data": digits.digest}
+    try:
+        return json.loads(json.dumps(description))  # tuples as lists, as a manifest gives them back
+    except (TypeError, ValueError) as error:
+        expected = "expected layers with numbers and texts as settings; found others"
+        raise InputError(f"{candidate.name}: {expected}: {reason(error)}") from error
+
+
+def made_with() -> dict[str, str]:
+    """Versions, and what else decides the last digits of a training."""
+    versions = {"TensorFlow": tf.__version__, "Keras": keras.__version__, "NumPy": np.__version__}
+    return versions | {"Python": platform.python_version()} | arithmetic()
+
+
+def train_or_load(candidate: Candidate, digits: Digits, settings: Settings, models: Path = MODELS) -> TrainedModel:
     """Load the model that this training would give, or train it and store it.
 
-    The models that come with the project stand in ``models/<name>``. Whatever is trained here
-    goes to ``models/local``, beside what was trained there before: trying something out
-    replaces nothing. A damaged entry is moved there, too, under another name.
-
-    Parameters
-    ----------
-    candidate
-        The network.
-    digits
-        Trained on the training images; the test images validate each epoch.
-    settings
-        Seed, epochs and batch size.
-    models
-        The cache's folder.
-
-    Returns
-    -------
-    TrainedModel
-        Its `origin` says in one line which of the two was done, and why; and, if it could not
-        be stored, where and why not.
-
-    Raises
-    ------
-    InputError
-        If the candidate's layers make no network, or cannot be told apart from others.
-    TrainingError
-        If the network cannot be trained or learns nothing; nothing is stored then.
-    TrainingInterrupted
-        If the training is interrupted; nothing is stored then.
+    The models that come with the project stand in ``models/<name>``. Whatever is trained here goes to
+    ``models/local``, beside what was trained there before; a damaged entry is moved there, too.
+    If the model could not be stored, its origin says where and why not. Errors are those of `made_from` and
+    `train`; nothing is stored then.
     """
-    made_from = ingredients(candidate, digits, settings)
-    with cache.locked(models, must=False) as obstacle:
-        found = _look_up(candidate, made_from, models, obstacle)
-    if isinstance(found, TrainedModel):
-        return found
+    wanted = made_from(candidate, digits, settings)
+    try:
+        with cache.locked(models, required=False) as obstacle:
+            return _look_up(candidate, wanted, models, obstacle)
+    except cache.CacheError as error:
+        origin = f"{candidate.name}: trained here ({error})"
     network, history = train(candidate, digits, settings)
-    origin = f"{candidate.name}: trained here ({found})"
-    folder = _own_folder(candidate, made_from, models)
+    folder = _local_folder(candidate, wanted, models)
     try:
         with cache.locked(models):
-            store(network, history, folder, made_from)
-    except Exception as error:  # a full disk, or layers that TensorFlow cannot export: the network is there all the same
-        origin += f", but it could not be stored in {_shown(folder, models)} ({_cause(error)})"
+            store(network, history, folder, wanted)
+    except Exception as error:  # such as a full disk, or layers that TensorFlow cannot export
+        origin += f", but it could not be stored in {folder.relative_to(models.parent)} ({_cause(error)})"
     return TrainedModel(candidate, network, history, origin)
 
 
 def retrain(candidate: Candidate, digits: Digits, settings: Settings, models: Path = MODELS) -> TrainedModel:
-    """Train a model that comes with the project anew, and put it in the place of the old one.
-
-    Parameters and other errors are those of `train_or_load`.
-
-    Raises
-    ------
-    TrainingError
-        If it cannot be stored, too; the old one is then still in its place.
-    """
-    folder, made_from = models / candidate.name, ingredients(candidate, digits, settings)
-    with _obstacles_named(folder, models), cache.locked(models):
-        pass  # else minutes of training might be for nothing
-    network, history = train(candidate, digits, settings)
-    with _obstacles_named(folder, models), cache.locked(models):
-        store(network, history, folder, made_from)
+    """Train a model that comes with the project anew, in its place; a TrainingError, too, if it cannot be stored."""
+    folder, wanted = models / candidate.name, made_from(candidate, digits, settings)
+    try:
+        with cache.locked(models):
+            pass  # otherwise minutes of training might be for nothing
+        network, history = train(candidate, digits, settings)
+        with cache.locked(models):
+            store(network, history, folder, wanted)
+    except (InputError, TrainingError):
+        raise
+    except Exception as error:
+        raise TrainingError(
+            f"{folder.name} could not be stored in {folder.relative_to(models.parent)}: {_cause(error)}. "
+            "What stood there is as it was. Make room, or let the folder be written to, and train it again."
+        ) from error
     return TrainedModel(candidate, network, history, f"{candidate.name}: trained here (asked for)")
 
 
-@contextmanager
-def _obstacles_named(folder: Path, models: Path) -> Iterator[None]:
-    """Raise a TrainingError for whatever keeps a network from being stored in this folder."""
-    try:
-        yield
-    except Exception as error:
-        raise TrainingError(
-            f"{folder.name} could not be stored in {_shown(folder, models)}: {_cause(error)}. "
-            "What stood there is as it was. Make room, or let the folder be written to, and train it again."
-        ) from error
+def train(candidate: Candidate, digits: Digits, settings: Settings) -> tuple[keras.Sequential, cache.History]:
+    """Train a candidate from its initial weights, under a progress bar; the seed decides the outcome.
 
-
-def train(
-    candidate: Candidate, digits: Digits, settings: Settings
-) -> tuple[keras.Sequential, cache.History]:
-    """Train a candidate from its initial weights, under a progress bar.
-
-    Each training starts from the seed, so it does not matter what was trained before it.
-
-    Returns
-    -------
-    network, history
-        The history holds `accuracy` and `loss`, averaged over the epoch while the weights
-        changed and dropout was on, and `val_accuracy` and `val_loss`, of all test images
-        after the epoch.
+    In the history, `accuracy` and `loss` are averages over an epoch, while the weights changed and dropout was on;
+    `val_accuracy` and `val_loss` are those of all test images after it.
 
     Raises
     ------
-    InputError
-        If the candidate's layers make no network, or the digits are none.
-    TrainingError
-        If Keras or TensorFlow cannot train the network; as soon as the loss is not finite; or if after
-        an epoch, and STEPS_TO_LEARN steps at least, fewer than a fifth of both the training and the test
-        images are read correctly, or of the test images alone after the last one.
-    TrainingInterrupted
-        If it is interrupted.
+    InputError, TrainingError, TrainingInterrupted
+        If the layers make no network; if it fails, a loss is not finite or nothing is learned; if it is interrupted.
     """
     keras.utils.set_random_seed(settings.seed)
     network = candidate.build()
-    steps = math.ceil(len(digits.train_labels) / settings.batch_size)  # of an epoch
+    shuffled = batches(candidate, digits.train_images, digits.train_labels, settings.batch_size, settings.seed)
     try:
-        with progress_bar(settings.epochs * steps, f"training {candidate.name}", unit="step") as bar:
+        with progress_bar(settings.epochs * len(shuffled), f"training {candidate.name}", unit="step") as bar:
             fitted = network.fit(
-                batches(candidate, digits.train_images, digits.train_labels, settings.batch_size, settings.seed),
-                validation_data=batches(candidate, digits.test_images, digits.test_labels, batch_size=ROWS_AT_ONCE),
+                shuffled,
+                validation_data=batches(candidate, digits.test_images, digits.test_labels, ROWS_AT_ONCE),
                 epochs=settings.epochs,
                 shuffle=False,  # `batches` has done it
                 verbose=0,
-                callbacks=[_ShowProgress(bar, steps), _StopIfItDoesNotLearn(candidate.name, settings.epochs, steps)],
+                callbacks=[_ShowProgress(bar), keras.callbacks.TerminateOnNaN(), _StopIfItDoesNotLearn()],
             )
     except KeyboardInterrupt:
         said = f"training {candidate.name} was stopped, and nothing was stored. Run the cell again to train it."
@@ -235,7 +183,8 @@ def train(
     except ReadableError:
         raise
     except Exception as error:  # of whatever kind, from deep inside of Keras or from a layer of one's own
-        raise TrainingError(f"{candidate.name} cannot be trained: {reason(error)} Nothing was stored. {_ADVICE}") from error
+        said = f"{candidate.name} cannot be trained: {reason(error)} Nothing was stored. {ADVICE}"
+        raise TrainingError(said) from error
     return network, {key: [float(value) for value in fitted.history[key]] for key in sorted(fitted.history)}
 
 
@@ -244,28 +193,9 @@ def batches(
 ) -> tf.data.Dataset:
     """Batches of inputs and one-hot labels, in a new random order each epoch if there is a seed.
 
-    The images stay as they are, a byte a pixel, until their batch is due. That takes a quarter
-    of the memory of float32 inputs, and converting a batch takes next to no time.
-
-    Parameters
-    ----------
-    candidate
-        Whose inputs they are.
-    images, labels
-        uint8, shapes (n, 28, 28) and (n,).
-    batch_size
-        The last batch of an epoch may be smaller.
-    seed
-        Shuffle the images, each epoch anew; without one they stay in their order.
-
-    Raises
-    ------
-    InputError
-        If images or labels have another form, or differ in number.
+    The images are uint8 (n, 28, 28), the labels uint8 (n,). The last batch of an epoch may be smaller.
     """
-    check_images(images=images)
-    check_labels(labels=labels)
-    check_counts(images=images, labels=labels)
+    # Pixels stay bytes until their batch is due: a quarter of the memory of float32, and converted in next to no time.
     images, labels = tf.constant(images), tf.constant(labels)
 
     def inputs_and_one_hots(indices: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -277,11 +207,11 @@ def batches(
 
     order = tf.data.Dataset.from_tensors(tf.range(len(images)))
     if seed is not None:
-        # One random number an epoch, and from it the whole order at once: with a shuffle that
+        # One random number per epoch, and from it the whole order at once: with a shuffle that
         # hands over image by image the dense network's training takes a twentieth longer.
-        order = tf.data.Dataset.random(seed, rerandomize_each_iteration=True).take(1).map(
-            lambda epoch: tf.random.experimental.stateless_shuffle(tf.range(len(images)), (seed, epoch))
-        )
+        epochs = tf.data.Dataset.random(seed, rerandomize_each_iteration=True).take(1)
+        shuffle = tf.random.experimental.stateless_shuffle
+        order = epochs.map(lambda epoch: shuffle(tf.range(len(images)), (seed, epoch)))
     several = order.rebatch(BATCHES_AT_ONCE * batch_size).map(inputs_and_one_hots)
     # Autotuning has nothing to tune here, and its thread keeps a finished epoch waiting
     # until it next wakes up: for seconds, since it sleeps twice as long each time.
@@ -291,143 +221,77 @@ def batches(
     return several.rebatch(batch_size).apply(count).prefetch(4).with_options(options)
 
 
-def store(
-    network: keras.Sequential, history: cache.History, folder: Path, made_from: dict[str, Any]
-) -> None:
-    """Store a trained network as an entry of the cache, with what it was made with; while that is `cache.locked`.
-
-    Parameters
-    ----------
-    network, history
-        As `train` returns them.
-    folder
-        The entry's; what stands there is replaced.
-    made_from
-        As `ingredients` returns it.
-
-    Raises
-    ------
-    OSError, tensorflow.errors.OpError, ValueError
-        If something cannot be written, or TensorFlow cannot export a layer. `folder` is then as it was.
-    """
+def store(network: keras.Sequential, history: cache.History, folder: Path, made_from: dict[str, Any]) -> None:
+    """Store what `train` returned, while the cache is `cache.locked`; if that fails, `folder` is as it was."""
 
     def write_model(path: Path) -> None:
         # `network.export` would write every weight twice: Keras tracks them in two places.
         module = tf.Module()
         module.weights = [weight.value for weight in network.weights]
-        module.serve = tf.function(
-            lambda inputs: network(inputs, training=False),
-            input_signature=[tf.TensorSpec((None, *network.input_shape[1:]), tf.float32)],
-        )
+        signature = [tf.TensorSpec((None, *network.input_shape[1:]), tf.float32)]
+        module.serve = tf.function(lambda inputs: network(inputs, training=False), input_signature=signature)
         tf.saved_model.save(module, str(path))
 
     cache.store(folder, write_model, history, made_from, made_with())
 
 
-def ingredients(candidate: Candidate, digits: Digits, settings: Settings) -> dict[str, Any]:
-    """All that decides what comes out of a training, fit for JSON.
-
-    Raises
-    ------
-    InputError
-        If the candidate's layers make no network, or cannot be told apart from others.
-    """
-    description = {
-        "name": candidate.name,
-        **recipe(candidate, settings),
-        "layers": architecture(candidate.build()),
-        "input_shape": candidate.input_shape,
-        "data": digits.digest,
-    }
-    try:
-        return json.loads(json.dumps(description))  # tuples as lists, as a manifest gives them back
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{candidate.name}: expected layers with numbers and texts as settings; found others: {reason(error)}") from error
-
-
-def made_with() -> dict[str, str]:
-    """Versions, and what else decides the last digits of a training."""
-    versions = {"TensorFlow": tf.__version__, "Keras": keras.__version__, "NumPy": np.__version__, "Python": platform.python_version()}
-    return versions | arithmetic()
-
-
 class _ShowProgress(keras.callbacks.Callback):
     """Advances a progress bar to the steps done, and shows each epoch's validation accuracy."""
 
-    def __init__(self, bar: tqdm, steps_per_epoch: int):
+    def __init__(self, bar: tqdm):
         super().__init__()
         self.bar = bar
-        self.steps_per_epoch = steps_per_epoch
-        self.epoch = 0
 
-    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
+    def on_train_batch_end(self, batch: int, logs: dict[str, float]) -> None:
+        steps = self.params["steps"]
         # Keras counts on to the next multiple of `STEPS_PER_CALL`, even where an epoch ends before.
-        self.bar.update(self.epoch * self.steps_per_epoch + min(batch + 1, self.steps_per_epoch) - self.bar.n)
+        self.bar.update(min(batch + 1, steps) - self.bar.n % steps)
 
-    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        self.epoch = epoch + 1
-        self.bar.set_postfix(epoch=epoch + 1, val_accuracy=f"{(logs or {})['val_accuracy']:.4f}")
+    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
+        self.bar.set_postfix(epoch=epoch + 1, val_accuracy=f"{logs['val_accuracy']:.4f}")
 
 
 class _StopIfItDoesNotLearn(keras.callbacks.Callback):
-    """Raises a TrainingError once it makes no sense to go on."""
-
-    def __init__(self, name: str, epochs: int, steps_per_epoch: int):
-        super().__init__()
-        self.name = name
-        self.epochs = epochs
-        self.steps_per_epoch = steps_per_epoch
-        self.epoch = 0
-
-    def on_train_batch_end(self, batch: int, logs: dict[str, float]) -> None:
-        step = min(batch + 1, self.steps_per_epoch)
-        self._check_finite("training loss", float(logs["loss"]), f"in epoch {self.epoch + 1}, after step {step}")
+    """Raises a TrainingError after an epoch whose losses are not finite, or by which it ought to have learned."""
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
-        self.epoch = epoch + 1
-        self._check_finite("validation loss", logs["val_loss"], f"after epoch {self.epoch}")
-        has_had_time = self.epoch * self.steps_per_epoch >= STEPS_TO_LEARN
+        name, number = self.model.name, epoch + 1
+        for what, loss, when in (("training", logs["loss"], "in"), ("validation", logs["val_loss"], "after")):
+            if not math.isfinite(loss):
+                seen = f"its {what} loss was {loss} {when} epoch {number}"
+                raise TrainingError(f"{name} cannot go on learning: {seen}. Nothing was stored. {ADVICE}")
         # What is lost again counts until the end: batch normalisation, for one, reads test images late.
-        best = logs["val_accuracy"] if self.epoch == self.epochs else max(logs["accuracy"], logs["val_accuracy"])
-        if has_had_time and best < LEARNED:
+        best = logs["val_accuracy"] if number == self.params["epochs"] else max(logs["accuracy"], logs["val_accuracy"])
+        if number * self.params["steps"] >= STEPS_TO_LEARN and best < LEARNED:
             raise TrainingError(
-                f"{self.name} does not learn to read digits: in epoch {self.epoch} it read {100 * logs['accuracy']:.1f} % of the "
-                f"training images correctly, and then {100 * logs['val_accuracy']:.1f} % of the test images; "
-                f"guessing reads 10 %. Nothing was stored. {_ADVICE}"
-            )
-
-    def _check_finite(self, what: str, loss: float, when: str) -> None:
-        if not math.isfinite(loss):
-            raise TrainingError(
-                f"{self.name} cannot go on learning: its {what} was {loss} {when}. Nothing was stored. {_ADVICE}"
+                f"{name} does not learn to read digits: in epoch {number} it read {100 * logs['accuracy']:.1f} % "
+                f"of the training images correctly, and then {100 * logs['val_accuracy']:.1f} % of the test images; "
+                f"guessing reads 10 %. Nothing was stored. {ADVICE}"
             )
 
 
-_ADVICE = "Look at the layers, at the form of the pixels they are given, and at LEARNING_RATE in helpers/models.py."
-
-
-def _look_up(candidate: Candidate, made_from: dict[str, Any], models: Path, obstacle: OSError | None) -> TrainedModel | str:
-    """The model from the cache; or why there is none, once damaged entries are set aside, if nothing is in the way of that."""
-    shipped, own = models / candidate.name, _own_folder(candidate, made_from, models)
+def _look_up(candidate: Candidate, made_from: dict[str, Any], models: Path, obstacle: OSError | None) -> TrainedModel:
+    """The model from the cache, or a CacheError that says why there is none; damaged entries are set aside."""
+    shipped, local = models / candidate.name, _local_folder(candidate, made_from, models)
     damages: list[str] = []
-    for folder in (shipped, own):
+    # Settings of one's own make the project's model a mismatch; what is in a local folder belongs to its name.
+    harmless = {shipped: (cache.EntryNotFound, cache.EntryMismatch), local: (cache.EntryNotFound,)}
+    for folder in (shipped, local):
         try:
             model = _load(candidate, folder, made_from)
             return replace(model, origin="; the one that comes with the project is ".join([model.origin, *damages]))
-        except cache.NoEntry:
+        except harmless[folder]:
             continue
         except cache.CacheError as error:
-            if folder == shipped and isinstance(error, cache.OtherEntry):
-                continue
             try:
                 if obstacle:
                     raise obstacle
-                where = f"set aside as {_shown(cache.set_aside(folder, to=own.parent), models)}"
+                where = f"set aside as {cache.set_aside(folder, to=local.parent).relative_to(models.parent)}"
             except OSError as hindrance:
                 where = f"it could not be set aside: {_cause(hindrance)}"
             damages.append(f"{error}; {where}")
-    others = [shipped, *sorted(own.parent.glob(f"{candidate.name}-????????"))]
-    return "; ".join(damages) or _nearest_changes(others, made_from)
+    others = [shipped, *sorted(local.parent.glob(f"{candidate.name}-????????"))]
+    raise cache.CacheError("; ".join(damages) or _nearest_changes(others, made_from))
 
 
 def _load(candidate: Candidate, folder: Path, made_from: dict[str, Any]) -> TrainedModel:
@@ -442,31 +306,24 @@ def _load(candidate: Candidate, folder: Path, made_from: dict[str, Any]) -> Trai
     return TrainedModel(candidate, network, entry.history, origin)
 
 
-def _own_folder(candidate: Candidate, made_from: dict[str, Any], models: Path) -> Path:
+def _nearest_changes(folders: list[Path], made_from: dict[str, Any]) -> str:
+    """What has changed since the most similar of these entries, in words; or that there is none."""
+    changed: list[list[str]] = []
+    for folder in folders:
+        with suppress(cache.CacheError):  # whoever asks for that one will hear of its damage
+            changed.append(cache.changes(folder, made_from))
+    fewest: list[str] = min(changed, key=len, default=["no cached model"])
+    return ", ".join(fewest)
+
+
+def _local_folder(candidate: Candidate, made_from: dict[str, Any], models: Path) -> Path:
     return models / "local" / f"{candidate.name}-{cache.fingerprint(made_from)}"
 
 
-def _shown(folder: Path, models: Path) -> str:
-    """A folder of the cache as a reader finds it, from the folder that holds the cache."""
-    return folder.relative_to(models.parent).as_posix()
-
-
 def _cause(error: Exception) -> str:
-    """The first line of an error's message, without folders of this machine, and without what TensorFlow wraps it in."""
+    """The first line of an error's message, without this machine's folders and what TensorFlow wraps it in."""
     text = getattr(error, "strerror", None) or getattr(error, "message", None) or str(error)
     if isinstance(error, tf.errors.OpError):
         text = text.rpartition("; ")[2].partition(" [Op:")[0]
     without_folders = re.sub(r"(?<![\w.])([A-Za-z]:)?[/\\][^\s:;,'\"]*[/\\]", "", text)
     return (without_folders.strip().splitlines() or [type(error).__name__])[0]
-
-
-def _nearest_changes(folders: list[Path], made_from: dict[str, Any]) -> str:
-    """What has changed since the most similar of these entries, in words; or that there is none."""
-    changed = []
-    for folder in folders:
-        try:
-            changed.append(cache.changes(folder, made_from))
-        except cache.CacheError:
-            continue  # whoever asks for that one will hear of its damage
-    fewest: list[str] = min(changed, key=len, default=["no cached model"])
-    return ", ".join(fewest)

@@ -5,8 +5,6 @@ Each is a fork of one process, which has imported what takes long to import, and
     python -m tests.killing stored FOLDER     a small entry, killed at each line of storing it
     python -m tests.killing cleared FOLDER    the same, and the next process killed at each line of clearing up
     python -m tests.killing trained FOLDER    a network, killed at lines and times of training and storing it
-
-Each prints, as a line of JSON, what was found how often.
 """
 
 import hashlib
@@ -15,23 +13,30 @@ import json
 import os
 import shutil
 import signal
+import subprocess
 import sys
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 from pathlib import Path
-from types import FrameType
-from typing import Any
 
 from helpers import cache
 
+ROOT = Path(__file__).parent.parent
 OLD, NEW = ({"accuracy": [share]} for share in (0.1, 0.9))
 MADE_FROM = {"name": "small", "seed": 1}
 
 
-def fork(act: Callable[[], Any]) -> int:
+def outcomes(scenario, folder):
+    """What was found how often, of one of the scenarios above."""
+    command = [sys.executable, "-m", "tests.killing", scenario, folder]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=1200)
+    assert result.returncode == 0, result.stderr
+    return json.loads(result.stdout)
+
+
+def fork(act):
     """The number of a new process that does this."""
     if pid := os.fork():
         return pid
@@ -43,8 +48,8 @@ def fork(act: Callable[[], Any]) -> int:
         os._exit(1)
 
 
-def ended(pid: int) -> bool:
-    """Whether a process came to its end rather than being killed; an error is none of the two."""
+def ended(pid):
+    """Whether a process came to its end rather than being killed; an error is neither."""
     code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     assert code in (0, -signal.SIGKILL), f"ended with {code}"
     return code == 0
@@ -53,11 +58,11 @@ def ended(pid: int) -> bool:
 class Trace:
     """Counts the lines that this process runs in some files, and has it killed before one of them."""
 
-    def __init__(self, files: Collection[str], fatal: int = 0):
+    def __init__(self, files, fatal=0):
         self.files, self.fatal, self.lines = files, fatal, 0
         sys.settrace(self)
 
-    def __call__(self, frame: FrameType, event: str, _: Any) -> Any:
+    def __call__(self, frame, event, _):
         if frame.f_code.co_filename not in self.files:
             return None
         self.lines += event == "line"
@@ -66,12 +71,12 @@ class Trace:
         return self
 
 
-def comes_to_its_end(act: Callable[[], Any], fatal: int) -> bool:
-    """Do something with a cache in a process that is killed at this line, if it gets there."""
+def comes_to_its_end(act, fatal):
+    """Whether a process that does something with a cache is done before it is killed at this line."""
     return ended(fork(lambda: (Trace({cache.__file__, shutil.__file__}, fatal), act())))
 
 
-def killed_at_each_line(act: Callable[[], Any], prepare: Callable[[], Any]) -> Iterator[None]:
+def killed_at_each_line(act, prepare):
     """Do something again and again, killed one line later each time, until it comes to its end."""
     for line in itertools.count(1):
         prepare()
@@ -83,8 +88,8 @@ def killed_at_each_line(act: Callable[[], Any], prepare: Callable[[], Any]) -> I
 # --- entries whose model says which history it belongs to
 
 
-def put(folder: Path, history: cache.History) -> None:
-    def write_model(saved_model: Path) -> None:
+def put(folder, history):
+    def write_model(saved_model):
         saved_model.mkdir()
         (saved_model / "weights").write_text(str(history))
 
@@ -92,43 +97,41 @@ def put(folder: Path, history: cache.History) -> None:
         cache.store(folder, write_model, history, MADE_FROM, {})
 
 
-def found(folder: Path) -> str:
+def found(folder):
     """Which entry the next one finds. A mixture, or anything else that is left, is an error."""
     with cache.locked(folder.parent):
         remains = [path.name for path in folder.parent.rglob(".*") if path.name != ".lock"]
         assert not remains, remains
         try:
             entry = cache.load(folder, MADE_FROM)
-        except cache.NoEntry:
+        except cache.EntryNotFound:
             return "none"
     assert (entry.saved_model / "weights").read_text() == str(entry.history)
     return {str(OLD): "old", str(NEW): "new"}[str(entry.history)]
 
 
-def start_with(folder: Path, history: cache.History | None) -> None:
-    shutil.rmtree(folder.parent, ignore_errors=True)
-    if history:
-        put(folder, history)
-
-
-def stored(root: Path) -> Iterator[str]:
+def stored(root):
     folder = root / "cache" / "small"
-    for before in (None, OLD):
-        for _ in killed_at_each_line(lambda: put(folder, NEW), lambda before=before: start_with(folder, before)):
+
+    def start_with_none():
+        shutil.rmtree(folder, ignore_errors=True)
+
+    for before, prepare in {"none": start_with_none, "old": lambda: put(folder, OLD)}.items():
+        for _ in killed_at_each_line(lambda: put(folder, NEW), prepare):
             outcome = found(folder)
             put(folder, NEW)
             assert found(folder) == "new"
-            yield f"{outcome}, {'old' if before else 'none'} before"
+            yield f"{outcome}, {before} before"
 
 
-def cleared(root: Path) -> Iterator[str]:
+def cleared(root):
     folder = root / "cache" / "small"
 
-    def prepare(first: int) -> bool:
-        start_with(folder, OLD)
+    def prepare(first):
+        put(folder, OLD)
         return comes_to_its_end(lambda: put(folder, NEW), first)
 
-    def clear() -> None:
+    def clear():
         with cache.locked(folder.parent):
             pass
 
@@ -142,7 +145,7 @@ def cleared(root: Path) -> Iterator[str]:
 # --- networks
 
 
-def trained(root: Path) -> Iterator[str]:
+def trained(root):
     from helpers.startup import start_tensorflow
 
     start_tensorflow()
@@ -159,20 +162,20 @@ def trained(root: Path) -> Iterator[str]:
     folder, result = root / "models", root / "result.json"
     files = {cache.__file__, training.__file__}
 
-    def run(fatal: int = 0) -> None:
+    def run(fatal=0):
         """What every user does."""
         trace, start = Trace(files, fatal), time.monotonic()
         model = training.train_or_load(flat, digits, settings, models=folder)
-        made_from = cache.fingerprint(training.ingredients(flat, digits, settings))
+        made_from = cache.fingerprint(training.made_from(flat, digits, settings))
         outcome = [made_from, model.history, hashlib.sha256(model.predict(digits.test_images)).hexdigest()]
         result.write_text(json.dumps([model.origin, outcome, trace.lines, time.monotonic() - start]))
 
-    def replace_old(fatal: int) -> None:
+    def replace_old(fatal):
         """What `make retrain` does."""
         Trace(files, fatal)
         training.retrain(flat, digits, settings, models=folder)
 
-    def after() -> list[Any]:
+    def after():
         assert ended(fork(run))
         return json.loads(result.read_text())
 

@@ -149,10 +149,10 @@ def test_architecture_changed(run, tmp_path):
 
 def test_models_of_the_project_are_loaded_and_left_alone(run, few, tmp_path):
     training.retrain(FLAT, few, SETTINGS, models=tmp_path)
-    before = cache.load(tmp_path / "flat", training.ingredients(FLAT, few, SETTINGS))
+    before = cache.load(tmp_path / "flat", training.made_from(FLAT, few, SETTINGS))
     assert "loaded" in run().origin
     assert run(settings=replace(SETTINGS, seed=2)).origin == "flat: trained here (seed changed from 1 to 2)"
-    assert cache.load(tmp_path / "flat", training.ingredients(FLAT, few, SETTINGS)) == before
+    assert cache.load(tmp_path / "flat", training.made_from(FLAT, few, SETTINGS)) == before
     assert entries(tmp_path) == [path for path in entries(tmp_path) if path.startswith("flat-")]
 
 
@@ -199,7 +199,7 @@ def test_any_single_byte_of_a_model_changed(run, tmp_path, name, monkeypatch):
 def test_every_single_byte_of_a_model(run, tmp_path, few):
     """All of its files, byte by byte, as `train_or_load` verifies them."""
     run()
-    entry, made_from = the_entry(tmp_path), training.ingredients(FLAT, few, SETTINGS)
+    entry, made_from = the_entry(tmp_path), training.made_from(FLAT, few, SETTINGS)
     cache.load(entry, made_from)
     for path in (path for path in entry.rglob("*") if path.is_file()):
         with path.open("r+b", buffering=0) as file:
@@ -312,7 +312,7 @@ def test_history_made_by_a_stranger(run, tmp_path):
 def test_model_that_tensorflow_cannot_read(run, tmp_path, few):
     """Whole, but made by a program of another kind."""
     run()
-    entry, made_from = the_entry(tmp_path), training.ingredients(FLAT, few, SETTINGS)
+    entry, made_from = the_entry(tmp_path), training.made_from(FLAT, few, SETTINGS)
     cache.store(entry, lambda folder: folder.mkdir(), run().history, made_from, training.made_with())
     assert f"TensorFlow {training.tf.__version__} cannot read it: " in (origin := run().origin) and "set aside as" in origin
     assert str(tmp_path) not in origin
@@ -398,7 +398,7 @@ def test_disk_full_while_storing(run, few, tmp_path, limit, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(cache, "store", store_within_the_limit)
         trained = run()
-    folder = f"{tmp_path.name}/local/flat-{cache.fingerprint(training.ingredients(FLAT, few, SETTINGS))}"
+    folder = f"{tmp_path.name}/local/flat-{cache.fingerprint(training.made_from(FLAT, few, SETTINGS))}"
     assert trained.origin.startswith(f"flat: trained here (no cached model), but it could not be stored in {folder} (")
     assert trained.origin.endswith(" (File too large)") and "\n" not in trained.origin
     assert trained.predict(few.test_images).shape == (100, 10)
@@ -436,7 +436,7 @@ def test_folder_read_only_while_storing(run, few, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         read_only(patch)
         trained = run()
-    folder = f"{tmp_path.name}/local/flat-{cache.fingerprint(training.ingredients(FLAT, few, SETTINGS))}"
+    folder = f"{tmp_path.name}/local/flat-{cache.fingerprint(training.made_from(FLAT, few, SETTINGS))}"
     assert trained.origin.endswith(f"{folder} (Read-only file system)")
     assert trained.predict(few.test_images).shape == (100, 10) and list(tmp_path.iterdir()) == []
 
@@ -517,7 +517,7 @@ def test_nan_loss(run, tmp_path):
     """The run stops there, with what was seen and what to look at."""
     exploding = replace(FLAT, make_layers=lambda: [layers.Rescaling(1e38), layers.Dense(10), layers.Rescaling(1e38), layers.Softmax()])
     message = never_stored(run, exploding, tmp_path, epochs=50)
-    assert message.startswith("flat cannot go on learning: its training loss was nan in epoch 1, after step 4. Nothing was stored. Look at")
+    assert message.startswith("flat cannot go on learning: its training loss was nan in epoch 1. Nothing was stored. Look at")
 
 
 def test_nan_loss_in_validation_alone(few, run, tmp_path):
@@ -546,7 +546,7 @@ def test_layer_that_fails_in_training(run, tmp_path):
 
 def test_settings_of_numpy(run, few):
     numpys = replace(FLAT, make_layers=lambda: [layers.Dropout(np.float64(0.5)), *FLAT.make_layers()])
-    assert training.ingredients(numpys, few, SETTINGS)["layers"][0]["rate"] == 0.5
+    assert training.made_from(numpys, few, SETTINGS)["layers"][0]["rate"] == 0.5
 
 
 def test_settings_that_cannot_be_written_down(few):
@@ -556,7 +556,7 @@ def test_settings_that_cannot_be_written_down(few):
 
     odd = replace(FLAT, make_layers=lambda: [Mine(10, activation="softmax")])
     with pytest.raises(InputError, match=r"^flat: expected layers with numbers and texts as settings; found others: .*set.*\.$"):
-        training.ingredients(odd, few, SETTINGS)
+        training.made_from(odd, few, SETTINGS)
 
 
 @pytest.mark.thorough
