@@ -95,7 +95,7 @@ def hyperparameters(candidate: Candidate, settings: Settings) -> dict[str, Any]:
 def made_from(candidate: Candidate, digits: Digits, settings: Settings) -> dict[str, Any]:
     """All that decides the outcome of a training, fit for JSON; an InputError if the layers cannot be described so."""
     description = {"name": candidate.name, **hyperparameters(candidate, settings)}
-    description["layers"] = architecture(candidate.build())
+    description["layers"] = architecture(candidate)
     description |= {"input_shape": candidate.input_shape, "data": digits.digest}
     try:
         return json.loads(json.dumps(description))  # tuples as lists, as a manifest gives them back
