@@ -223,7 +223,7 @@ def test_second_source_where_the_first_serves_something_else(cache, sample_as_mn
 
 def test_cache_that_cannot_be_reached(cache, monkeypatch):
     monkeypatch.delenv("MNIST_DATA", raising=False)
-    monkeypatch.setattr("pooch.os_cache", lambda name: cache.parent / ("long" * 100))  # the system refuses to look for it
+    monkeypatch.setattr("pooch.os_cache", lambda name: cache.parent / ("long" * 100))  # the system refuses to look
     assert "failed with OSError" in data.load_mnist().notice
 
 
