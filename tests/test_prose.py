@@ -24,7 +24,7 @@ from typing import Any
 
 import pytest
 
-from helpers import article, evaluation, study
+from helpers import article, evaluation, startup, study
 from tests.test_notebook import CELLS, source
 
 ROOT = Path(__file__).parent.parent
@@ -42,6 +42,7 @@ SOURCES = json.loads((ROOT / "tests" / "results.json").read_text()) | {
     },
     "measured": {
         "runs": len(study.load_runs()),
+        "portable": sum(startup.is_portable(run["made_with"]) for run in study.load_runs()),
         "seconds": MEASURED["study"]["runs"],
         "cap": {
             network: side_by_side.median(contenders["project"]) / side_by_side.median(contenders["uncapped"])
