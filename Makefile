@@ -73,7 +73,7 @@ bench: $(ENVIRONMENT) .venv-bench/installed  ## measure speed, memory and growth
 
 html: $(ENVIRONMENT)  ## make build/mnist_digits.html of the notebook as it is, without executing it
 	@mkdir -p build
-	@$(BIN)/python -m nbconvert --log-level ERROR --to html --output-dir build $(NOTEBOOK)
+	@$(BIN)/python -m nbconvert --log-level ERROR --to html --template-file helpers/report.html.j2 --output-dir build $(NOTEBOOK)
 
 lock: $(ENVIRONMENT)  ## pin in requirements.lock what requirements.txt asks for, on every system; or all anew: OPTIONS=--upgrade
 	@$(BIN)/python -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \

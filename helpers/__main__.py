@@ -15,11 +15,11 @@ from typing import Any
 
 from helpers.checks import InputError, ReadableError
 from helpers.data import DataError, load_mnist
-from helpers.report import RESULTS
 
 ROOT = Path(__file__).parent.parent
 NOTEBOOK = ROOT / "mnist_digits.ipynb"
-CHECKED_RESULTS = ROOT / "tests" / "results.json"
+RESULTS, CHECKED_RESULTS = ROOT / "build" / "results.json", ROOT / "tests" / "results.json"
+TEMPLATE = Path(__file__).with_name("report.html.j2")
 README_FIGURES = ("runs", "embedding")
 
 
@@ -38,7 +38,7 @@ def run(parameters: Sequence[tuple[str, str]] = (), folder: Path = ROOT / "build
     try:
         folder.mkdir(parents=True, exist_ok=True)
         papermill.execute_notebook(NOTEBOOK, executed, values, kernel_name="python3", cwd=ROOT)
-        html.write_text(HTMLExporter().from_filename(str(executed))[0], encoding="utf-8")
+        html.write_text(HTMLExporter(template_file=str(TEMPLATE)).from_filename(str(executed))[0], encoding="utf-8")
     except PapermillExecutionError as error:
         # An error that says all in its message has no more than a line of traceback.
         sys.exit(f"error: {error.evalue}" if len(error.traceback) == 1 else str(error))
@@ -57,8 +57,8 @@ def _value(text: str) -> Any:
 def headline(notebook: Path) -> None:
     """Print what an executed notebook found, and where it and its report are."""
     cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
-    first_code = next(cell for cell in cells if cell["cell_type"] == "code" and cell["outputs"])
-    text = "".join(first_code["outputs"][0]["data"]["text/plain"])
+    (first_screen,) = (cell for cell in cells if "first-screen" in "".join(cell["source"]))
+    text = "".join(first_screen["outputs"][0]["data"]["text/plain"])
     executed = os.path.relpath(notebook)
     print(f"\n{text}\n\nNotebook: {executed}\nReport:   {Path(executed).with_suffix('.html')}")
 

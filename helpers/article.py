@@ -3,14 +3,14 @@
 Source: M. Pewsey, "MNIST handwritten digit classification", 28 September 2021.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 from scipy.stats import t
 
 from helpers.embedding import isolation
-from helpers.evaluation import confused_pairs, wilson_columns
+from helpers.evaluation import top_pairs, wilson_columns
 from helpers.study import Run, mean_history, wins
 
 SEED, EPOCHS, BATCH_SIZE = 12345, 5, 64
@@ -82,8 +82,10 @@ def scorecard(
     Returns
     -------
     DataFrame
-        One row per claim: `article`, `here` and `verdict`.
+        One row per claim: `article`, `here`, `verdict` and, in words, what of it `does not hold`; none without runs.
     """
+    if not runs:
+        return pd.DataFrame()
     chosen = [run for run in runs if run["candidate"] == BEST]
     rows = {
         "Final accuracies": _accuracies(finals),
@@ -94,26 +96,30 @@ def scorecard(
         "Neighbours agree with the accuracies": _map(chosen, links),
         "The errors can often be understood": _errors(chosen, nearby, labels),
     }
-    verdicts = {claim: (there, here, verdict(statements)) for claim, (there, here, statements) in rows.items()}
-    table = pd.DataFrame.from_dict(verdicts, orient="index", columns=["article", "here", "verdict"])
-    return table.rename_axis("claim")
+    verdicts = {claim: (there, here, *verdict(statements)) for claim, (there, here, statements) in rows.items()}
+    columns = ["article", "here", "verdict", "does not hold"]
+    return pd.DataFrame.from_dict(verdicts, orient="index", columns=columns).rename_axis("claim")
 
 
-def verdict(statements: Sequence[bool]) -> str:
-    """Whether a claim that consists of these statements holds: all of them, some, or none."""
-    return "holds" if all(statements) else "holds in part" if any(statements) else "does not hold"
+def verdict(statements: Mapping[str, bool]) -> tuple[str, str]:
+    """Whether a claim that consists of these statements holds, and how many of them do; and those that do not."""
+    false = [statement for statement, is_true in statements.items() if not is_true]
+    count = len(statements) - len(false)
+    word = "does not hold" if not count else "holds in part" if false else "holds"
+    return f"{word}, {count} of {len(statements)}", "; ".join(false)
 
 
 # Each of the following returns what the article says, what is found here, and which statements are true.
-Finding = tuple[str, str, list[bool]]
+Finding = tuple[str, str, dict[str, bool]]
 
 
 def _accuracies(finals: pd.DataFrame) -> Finding:
     """Is each published accuracy one that a further training could well have had?"""
-    statements, there, here = [], [], []
+    statements, there, here = {}, [], []
     for name in TRAINING:
         training, validation = finals.loc[name, "training %"], finals.loc[name, "validation %"]
-        statements += [_could_be_another(TRAINING[name], training), _could_be_another(VALIDATION[name], validation)]
+        statements[f"training accuracy of {name}"] = _could_be_another(TRAINING[name], training)
+        statements[f"validation accuracy of {name}"] = _could_be_another(VALIDATION[name], validation)
         there.append(f"{name} {TRAINING[name]:.2f} and {VALIDATION[name]:.2f} %")
         here.append(f"{name} {_mean(training)} and {_mean(validation)} %")
     return "; ".join(there), "; ".join(here), statements
@@ -121,12 +127,13 @@ def _accuracies(finals: pd.DataFrame) -> Finding:
 
 def _learning(runs: Sequence[Run]) -> Finding:
     """Averaged over the runs, do both accuracies rise with each epoch, and is the loss lowest after the last?"""
-    statements, here = [], []
+    statements, here = {}, []
     for name in TRAINING:
         mean = mean_history(runs, name)
         rising = bool((mean[["accuracy", "val_accuracy"]].diff()[1:] > 0).all(axis=None))
         lowest = mean["val_loss"].idxmin()
-        statements += [rising, lowest == mean.index[-1]]
+        statements[f"accuracies of {name} rise"] = rising
+        statements[f"loss of {name} is lowest at the end"] = bool(lowest == mean.index[-1])
         here.append(
             f"{name}: mean accuracies {'rise' if rising else 'do not rise'} with each epoch, "
             f"mean validation loss lowest after epoch {lowest}"
@@ -135,10 +142,10 @@ def _learning(runs: Sequence[Run]) -> Finding:
 
 
 def _choice(finals: pd.DataFrame) -> Finding:
-    table = wins(finals).loc["dense beats conv"]
-    by_sum, by_validation = table["by sum %"], table["by validation %"]
+    by_sum, by_validation = wins(finals).loc["dense beats conv", ["by sum, % of pairs", "by validation, % of pairs"]]
     here = f"larger sum in {by_sum:.0f} % of seed pairs, lower validation accuracy in {100 - by_validation:.0f} %"
-    return "larger sum, lower validation accuracy", here, [by_sum >= OFTEN, 100 - by_validation >= OFTEN]
+    statements = {"larger sum": by_sum >= OFTEN, "lower validation accuracy": 100 - by_validation >= OFTEN}
+    return "larger sum, lower validation accuracy", here, statements
 
 
 def _evenness(runs: Sequence[Run]) -> Finding:
@@ -149,15 +156,19 @@ def _evenness(runs: Sequence[Run]) -> Finding:
     is_best, is_worst = _percent(accuracies.argmax(axis=1) == best), _percent(accuracies.argmin(axis=1) == worst)
     there = f"{gap:.2f} points from {best}, read best, to {worst}, read worst"
     often = f"{best} is read best in {is_best:.0f} % of trainings, {worst} worst in {is_worst:.0f} %"
-    return there, f"{_mean(gaps)} points; {often}", [_could_be_another(gap, gaps), is_best >= OFTEN, is_worst >= OFTEN]
+    statements = {"the gap between best and worst": _could_be_another(gap, gaps)}
+    statements |= {f"{best} is read best": is_best >= OFTEN, f"{worst} is read worst": is_worst >= OFTEN}
+    return there, f"{_mean(gaps)} points; {often}", statements
 
 
 def _confusions(runs: Sequence[Run]) -> Finding:
     """Are the two pairs that the article names the two most confused, and they alone?"""
-    table = named_pairs([run["confusion"] for run in runs])
-    first, second, only = (100 * float(table[column].mean()) for column in table)
+    top = top_pairs(np.array([run["confusion"] for run in runs]))
+    named = {"4/9": top["4/9"], "2/7": top["2/7"], "no other pair": top["4/9"] & top["2/7"] & (top.sum(axis=1) == 2)}
+    shares = {name: _percent(is_so) for name, is_so in named.items()}
+    first, second, only = shares.values()
     here = f"in the top two in {first:.0f} % and {second:.0f} % of trainings, they alone in {only:.0f} %"
-    return "the only two pairs", here, [share >= OFTEN for share in (first, second, only)]
+    return "the only two pairs", here, {name: share >= OFTEN for name, share in shares.items()}
 
 
 def _map(runs: Sequence[Run], links: np.ndarray) -> Finding:
@@ -171,7 +182,7 @@ def _map(runs: Sequence[Run], links: np.ndarray) -> Finding:
         f"digits; {best[0]} and {best[1]} are read best on average"
     )
     there = "4, 7, 9 and 3, 5, 8 mix; 0 and 1 stand apart, and are read best"
-    return there, here, [mix, alone == [0, 1], best == [0, 1]]
+    return there, here, {"the groups mix": mix, "0 and 1 stand apart": alone == [0, 1], "0 and 1 best": best == [0, 1]}
 
 
 def _errors(runs: Sequence[Run], nearby: np.ndarray, labels: np.ndarray) -> Finding:
@@ -183,28 +194,11 @@ def _errors(runs: Sequence[Run], nearby: np.ndarray, labels: np.ndarray) -> Find
     others[np.arange(len(misread)), taken_for] = others[np.arange(len(misread)), labels[misread]] = False
     chance = 100 * float(nearby[misread][others].mean())
     here = (
-        f"in {found:.0f} % of errors, the digit read is among the most similar images; "
+        f"judged by pixels: in {found:.0f} % of errors, the digit read is among the most similar images; "
         f"of the other wrong digits, each is in {chance:.0f} % on average"
     )
-    return "one can often see the digit that was read", here, [found > 50 and found > chance]
-
-
-def named_pairs(confusions: Sequence[np.ndarray]) -> pd.DataFrame:
-    """Whether 4/9 and 2/7 are the two most confused pairs, by the confusion counts of each training, shape (10, 10).
-
-    Returns
-    -------
-    DataFrame
-        One row per training: `4/9 in top two`, `2/7 in top two`, and `they alone`, whether both are
-        and no other. A pair that ties with the second is in the top two, too.
-    """
-    rows = []
-    for confusion in confusions:
-        errors = confused_pairs(np.array(confusion))["errors"]
-        top = errors >= errors.iloc[1]
-        one, other = top["4/9"], top["2/7"]
-        rows.append({"4/9 in top two": one, "2/7 in top two": other, "they alone": one and other and top.sum() == 2})
-    return pd.DataFrame(rows)
+    statements = {"in most errors": found > 50, "more than chance": found > chance}
+    return "one can often see the digit that was read", here, statements
 
 
 def _label_accuracy(run: Run) -> np.ndarray:

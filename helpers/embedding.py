@@ -84,26 +84,26 @@ def label_centres(points: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return np.stack([np.median(points[labels == digit], axis=0) for digit in range(10)])
 
 
-def spread_out(points: np.ndarray, count: int, avoid: np.ndarray) -> np.ndarray:
-    """Indices, shape (count,), of points that lie far from each other and from some places.
+def spread_out(points: np.ndarray, labels: np.ndarray, avoid: np.ndarray, of_each: int = 2) -> np.ndarray:
+    """Indices of points of each digit, as many `of_each`, that lie far from each other and from some places.
 
     Each point chosen is the one farthest from the places and from the points chosen before it
     (T. F. Gonzalez, "Clustering to minimize the maximum intercluster distance", 1985).
 
     Parameters
     ----------
-    points
-        Shape (n, 2).
-    count
-        How many to choose, at most n.
+    points, labels
+        Shape (n, 2); digits 0 to 9, shape (n,).
     avoid
         Places to keep away from, shape (m, 2), at least one.
     """
     distance = np.linalg.norm(points[:, None] - avoid[None], axis=2).min(axis=1)
-    chosen = []
-    for _ in range(count):
+    chosen: list[int] = []
+    while (distance > 0).any():
         chosen.append(int(distance.argmax()))
         distance = np.minimum(distance, np.linalg.norm(points - points[chosen[-1]], axis=1))
+        if np.sum(labels[chosen] == labels[chosen[-1]]) == of_each:
+            distance[labels == labels[chosen[-1]]] = 0
     return np.array(chosen)
 
 

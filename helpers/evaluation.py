@@ -102,8 +102,8 @@ def paired_tests(correct: Mapping[str, np.ndarray]) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        One row per pair of models: how many images `only first` and `only second` reads correctly, the
-        `difference, points` of their accuracies, its 95 % interval from `low, points` to `high, points`,
+        One row per pair of models: how many images are `read by the first only` and `by the second only`,
+        the `difference, points` of their accuracies, its 95 % interval from `low, points` to `high, points`,
         and the two-sided `p` of the exact McNemar test (Q. McNemar, "Note on the sampling error of
         the difference between correlated proportions or percentages", 1947, as implemented by mlxtend).
     """
@@ -117,13 +117,12 @@ def paired_tests(correct: Mapping[str, np.ndarray]) -> pd.DataFrame:
         share = binomtest(only_first, differ).proportion_ci() if differ else None
         low, high = (2 * share.low - 1, 2 * share.high - 1) if share else (0.0, 0.0)
         rows[f"{first}, {second}"] = {
-            "only first": only_first, "only second": only_second,
+            "read by the first only": only_first, "by the second only": only_second,
             "difference, points": 100 * (only_first - only_second) / len(one),
             "low, points": 100 * differ / len(one) * low, "high, points": 100 * differ / len(one) * high,
             "p": mcnemar(table, exact=True)[1],
         }  # fmt: skip
-    table = pd.DataFrame.from_dict(rows, orient="index").rename_axis("first, second")
-    return table.astype({"only first": int, "only second": int})
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("first, second")
 
 
 def selection_bias(correct: np.ndarray, splits: int = 1000, seed: int = 12345) -> pd.Series:
@@ -141,16 +140,16 @@ def selection_bias(correct: np.ndarray, splits: int = 1000, seed: int = 12345) -
     Returns
     -------
     Series
-        Means over the splits: the winner's accuracy `where chosen, %`, on the half that chose it, and
-        `elsewhere, %`, on the other; and `advantage, points`, the difference.
+        Means over the splits: the winner's accuracy `on the half it won, %` and `on the other half, %`,
+        and `advantage, points`, the difference.
     """
     images = correct.shape[1]
     halves = np.random.default_rng(seed).permuted(np.tile(np.arange(images) < images // 2, (splits, 1)), axis=1)
     read = correct.astype(np.float32)  # exact: counts stay below 2**24
     here, there = read @ halves.T / (images // 2), read @ ~halves.T / (images - images // 2)
     winners, each = here.argmax(axis=0), np.arange(splits)
-    chosen, elsewhere = (100 * float(half[winners, each].mean(dtype=float)) for half in (here, there))
-    return pd.Series({"where chosen, %": chosen, "elsewhere, %": elsewhere, "advantage, points": chosen - elsewhere})
+    won, other = (100 * float(half[winners, each].mean(dtype=float)) for half in (here, there))
+    return pd.Series({"on the half it won, %": won, "on the other half, %": other, "advantage, points": won - other})
 
 
 def label_accuracy(true_labels: np.ndarray, predicted_labels: np.ndarray) -> pd.DataFrame:
@@ -186,8 +185,8 @@ def errors_only(confusion: np.ndarray) -> np.ndarray:
     return 100 * (confusion - np.diag(np.diag(confusion))) / images
 
 
-def confused_pairs(confusion: np.ndarray) -> pd.DataFrame:
-    """How often the two digits of each pair are taken for each other, the worst pair first.
+def confused_pairs(confusion: np.ndarray) -> pd.Series:
+    """How often the two digits of each pair are taken for each other, in both directions together.
 
     Parameters
     ----------
@@ -196,18 +195,30 @@ def confused_pairs(confusion: np.ndarray) -> pd.DataFrame:
 
     Returns
     -------
-    DataFrame
-        45 rows, indexed by `pair` ("4/9"): `errors` in both directions, `first taken for
-        second` and `second taken for first`, and `share %` of all errors.
+    Series
+        45 counts, indexed by `pair` ("4/9"), the worst pair first.
     """
     first, second = np.triu_indices(10, k=1)
-    there, back = confusion[first, second], confusion[second, first]
-    table = pd.DataFrame(
-        {"errors": there + back, "first taken for second": there, "second taken for first": back},
-        index=pd.Index([f"{i}/{j}" for i, j in zip(first, second, strict=True)], name="pair"),
-    )
-    table["share %"] = 100 * table["errors"] / max(table["errors"].sum(), 1)
-    return table.sort_values("errors", ascending=False, kind="stable")
+    pairs = pd.Index([f"{i}/{j}" for i, j in zip(first, second, strict=True)], name="pair")
+    counts = pd.Series((confusion + confusion.T)[first, second], pairs, name="errors")
+    return counts.sort_values(ascending=False, kind="stable")
+
+
+def top_pairs(confusions: np.ndarray) -> pd.DataFrame:
+    """Whether each pair of digits is among the two most confused; what ties with the second is, too.
+
+    Parameters
+    ----------
+    confusions
+        Counts of each training, shape (trainings, 10, 10).
+
+    Returns
+    -------
+    DataFrame
+        Bool, one row per training, one column per pair ("4/9").
+    """
+    counts = pd.DataFrame([confused_pairs(confusion) for confusion in confusions]).reset_index(drop=True)
+    return counts.ge(counts.apply(lambda row: row.nlargest(2).iloc[-1], axis=1), axis=0)
 
 
 def reliability(probabilities: np.ndarray, true_labels: np.ndarray) -> pd.DataFrame:
@@ -257,15 +268,3 @@ def expected_calibration_error(table: pd.DataFrame) -> float:
     """
     gaps = (table["accuracy %"] - table["probability %"]).abs()
     return float((table["images"] * gaps).sum() / table["images"].sum())
-
-
-def most_certain_errors(probabilities: np.ndarray, true_labels: np.ndarray) -> np.ndarray:
-    """Indices of the images that are read wrongly, the one with the highest probability first.
-
-    Parameters
-    ----------
-    probabilities, true_labels
-        As `reliability` takes them.
-    """
-    wrong = np.flatnonzero(probabilities.argmax(axis=1) != true_labels)
-    return wrong[np.argsort(-probabilities[wrong].max(axis=1), kind="stable")]

@@ -150,20 +150,19 @@ CONV_NORMALISED = Candidate("conv-normalised", conv_layers)
 CANDIDATES = (DENSE, CONV, CONV_NORMALISED)
 
 
-def contenders(own: Sequence[Candidate] = ()) -> dict[str, Candidate]:
-    """The article's two networks, and the reader's own, by name; an InputError if a name is taken."""
+def check_own(own: Sequence[Candidate]) -> None:
+    """See that these are candidates with names of their own; an InputError says which are not."""
     if not isinstance(own, (list, tuple)) or not all(isinstance(candidate, Candidate) for candidate in own):
         raise InputError(f"own: expected a list of candidates, such as [models.Candidate(...)]; found {own!r}.")
     names = [candidate.name for candidate in (*CANDIDATES, *own)]
     if taken := sorted({name for name in names if names.count(name) > 1}):
         raise InputError(f"own: expected another name for each; found {', '.join(taken)} more than once. Rename one.")
-    return {candidate.name: candidate for candidate in (DENSE, CONV, *own)}
 
 
 def notice(own: Sequence[Candidate]) -> str:
     """What a reader must know first about a run with networks of one's own; empty without any."""
     names = ", ".join(candidate.name for candidate in own)
-    said = f"Networks of your own take part in this run: {names}. The text between the cells knows nothing of them."
+    said = f"Networks of your own take part in this run: {names}. The text between the cells does not know them."
     return said if own else ""
 
 
@@ -223,26 +222,10 @@ def _plain(setting: Any) -> Any:
 
 
 def summary(network: keras.Sequential) -> pd.DataFrame:
-    """A row a layer, in the order of the data's way: class, settings, output shape, parameters."""
+    """One row per layer, in the order of the data's way: class, output shape, parameters."""
     rows = [
-        {
-            "layer": type(layer).__name__,
-            "settings": _in_words(layer.get_config()),
-            "output shape": " x ".join(map(str, layer.output.shape[1:])),
-            "parameters": layer.count_params(),
-        }
+        (type(layer).__name__, " x ".join(map(str, layer.output.shape[1:])), f"{layer.count_params():,}")
         for layer in network.layers
     ]
-    total = {"layer": "total", "settings": "", "output shape": "", "parameters": network.count_params()}
-    table = pd.DataFrame([*rows, total], index=[*range(1, len(rows) + 1), ""])
-    return table.assign(parameters=table["parameters"].map("{:,}".format))
-
-
-def _in_words(settings: dict[str, Any]) -> str:
-    """As in `filters 32, kernel_size 3 x 3, activation none`."""
-    words = []
-    for key in ("units", "filters", "kernel_size", "pool_size", "activation", "rate"):
-        if key in settings:
-            values = settings[key] if isinstance(settings[key], (tuple, list)) else [settings[key]]
-            words.append(f"{key} {' x '.join('none' if value == 'linear' else str(value) for value in values)}")
-    return ", ".join(words)
+    rows.append(("total", "", f"{network.count_params():,}"))
+    return pd.DataFrame(rows, [*range(1, len(rows)), ""], ["layer", "output shape", "parameters"])

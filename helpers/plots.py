@@ -4,8 +4,10 @@ Images are of shape (n, 28, 28), from 0 for paper to 255 for ink; labels are dig
 confusion counts are of shape (10, 10): rows true, columns predicted.
 """
 
+import functools
+import io
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import matplotlib as mpl
@@ -16,62 +18,99 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 from matplotlib.rcsetup import cycler
-from matplotlib.ticker import MaxNLocator, PercentFormatter, StrMethodFormatter
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+from PIL import Image
 
 # Ten colours that colour-blind readers can tell apart too (M. A. Petroff, 2021), one per digit, in an order
 # that gives the most different ones to digits that mix in the embedding: 3, 5, 8 and 4, 7, 9 above all.
 PETROFF = mpl.color_sequences["petroff10"]
 DIGIT_COLORS = [PETROFF[place] for place in (0, 5, 9, 1, 6, 8, 7, 4, 2, 3)]
+DIGIT_COLORS[5] = (0, 0, 0.25)  # dark blue, where Petroff has a second grey
+WRONG = PETROFF[2]
 STYLE: dict[Any, Any] = {
-    "figure.dpi": 120,
+    "figure.dpi": 108,
     "figure.facecolor": "white",  # opaque: a transparent figure cannot be read in dark mode
-    "figure.titlesize": 12,
-    "axes.titlesize": 11,
-    "axes.labelsize": 10,
+    "figure.titlesize": 13,
+    "axes.titlesize": 13,
+    "axes.labelsize": 11,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.prop_cycle": cycler(color=PETROFF),
-    "xtick.labelsize": 9,
-    "ytick.labelsize": 9,
-    "font.size": 9,
+    "xtick.labelsize": 10,
+    "ytick.labelsize": 10,
+    "legend.fontsize": 10,
+    "font.size": 10,
     "figure.constrained_layout.use": True,
     "axes.axisbelow": True,
 }
 WIDTH = 8.0  # inches
+LEFT_OUT = "Left out: only the article's networks and settings, on all of MNIST, compare with the study."
+PIXELS_PER_PIXEL = 2  # of a stored figure and of a page, so that dense screens show it crisp
 
 
-# Draw in the project's style, whatever the user's is, and leave the user's as it was.
-_styled = mpl.style.context(["default", STYLE])
+def _styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
+    """Draw in the project's style, whatever the user's is; the figure's label says in words what it shows."""
+
+    @functools.wraps(draw)
+    def styled(*arguments: Any, **options: Any) -> Figure:
+        with mpl.style.context(["default", STYLE]):
+            figure = draw(*arguments, **options)
+        title = figure.get_suptitle() or figure.axes[0].get_title()
+        figure.set_label(f"{title}. {str(draw.__doc__).splitlines()[0]}")
+        return figure
+
+    return styled
+
+
+def as_png(figure: Figure) -> tuple[bytes, dict[str, Any]]:
+    """A figure as a notebook stores it: a PNG of 256 colours, and how wide to show it, with its alternative text."""
+    buffer = io.BytesIO()
+    with mpl.style.context(["default", STYLE]):
+        figure.savefig(buffer, dpi=PIXELS_PER_PIXEL * figure.dpi, bbox_inches="tight")
+    picture = Image.open(buffer).convert("RGB").quantize(256, dither=Image.Dither.NONE)
+    picture.save(small := io.BytesIO(), "PNG", optimize=True)
+    return small.getvalue(), {"width": round(picture.width / PIXELS_PER_PIXEL), "alt": figure.get_label()}
 
 
 @_styled
-def digit_grid(images: np.ndarray, captions: Sequence[str], title: str, columns: int = 5) -> Figure:
-    """Images in a grid, each under its caption."""
-    rows = -(-len(images) // columns)
+def digit_grid(
+    images: np.ndarray, captions: Sequence[str], title: str, columns: int = 5, marked: Sequence[int] = ()
+) -> Figure:
+    """Images in a grid, each under its caption; errors are marked in red.
+
+    Parameters
+    ----------
+    marked
+        Places in the grid, from 0, that are marked.
+    """
+    if not len(images):
+        return _left_out()
+    rows, size = -(-len(images) // columns), WIDTH / columns
     lines = max((caption.count("\n") + 1 for caption in captions), default=1)
-    size = WIDTH * 0.92 / columns
-    figure = Figure(figsize=(columns * size, rows * (size + 0.16 * lines) + 0.35))
+    figure = Figure(figsize=(WIDTH, rows * (size + 0.18 * lines - 0.1) + 0.4))
     figure.suptitle(title)
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
-    for axis in axes:
+    for axis in axes[len(images) :]:
         axis.set_axis_off()
-    for axis, image, caption in zip(axes[: len(images)], images, captions, strict=True):
+    for place, (axis, image, caption) in enumerate(zip(axes[: len(images)], images, captions, strict=True)):
         axis.imshow(image, cmap="gray_r", vmin=0, vmax=255)
-        axis.set_title(caption, fontsize=9)
+        axis.set(xticks=[], yticks=[])
+        axis.set_title(caption, fontsize=10, color=WRONG if place in marked else "black")
+        axis.spines[:].set(visible=place in marked, color=WRONG, linewidth=2)
     return figure
 
 
 @_styled
 def history_curves(histories: Mapping[str, Mapping[str, Sequence[float]]], title: str) -> Figure:
-    """Training and validation accuracy epoch by epoch, one panel per model, on one scale.
+    """Training and validation accuracy epoch by epoch, one panel per network, on one scale.
 
     Parameters
     ----------
     histories
-        For each model, by its name: `accuracy` and `val_accuracy`, one float per epoch.
+        For each network, by its name: `accuracy` and `val_accuracy`, one float per epoch.
     """
-    rows, columns = -(-len(histories) // 2), min(len(histories), 2)
-    figure = Figure(figsize=(0.5 * WIDTH * max(columns, 1.25), 3.1 * rows + 0.3))
+    rows, columns = -(-len(histories) // 3), min(len(histories), 3)
+    figure = Figure(figsize=(WIDTH * max(columns, 1.6) / 3, 3.0 * rows + 0.3))
     figure.suptitle(title)
     grid = figure.subplots(rows, columns, sharey=True, squeeze=False)
     panels = grid.ravel()
@@ -93,27 +132,29 @@ def history_curves(histories: Mapping[str, Mapping[str, Sequence[float]]], title
 
 @_styled
 def runs(finals: pd.DataFrame, published: Mapping[str, tuple[float, float]], title: str) -> Figure:
-    """Each run as a point, by both accuracies that the article adds, and the article's own among them.
+    """Each training as a point, by its final training and validation accuracy; stars are the article's.
 
     Parameters
     ----------
     finals
-        As `study.finals` returns it.
+        As `study.finals` returns it; if it is empty, the figure says why.
     published
-        The article's training and validation accuracy of some of the candidates, in percent.
+        The article's training and validation accuracy of some of the networks, in percent.
     """
-    figure = Figure(figsize=(WIDTH, 5.2))
+    if finals.empty:
+        return _left_out()
+    figure = Figure(figsize=(WIDTH, 5.4))
     axis = figure.subplots()
-    looks = zip(itertools.cycle(PETROFF), itertools.cycle("osD^v<>pPX"), strict=False)  # for any number of candidates
+    looks = zip(itertools.cycle(PETROFF), itertools.cycle("osD^v<>pPX"), strict=False)  # for any number of networks
     for (name, group), (color, marker) in zip(finals.groupby("candidate", sort=False), looks, strict=False):
         training, validation = group["training %"], group["validation %"]
-        axis.scatter(training, validation, s=30, color=color, marker=marker, alpha=0.7, linewidths=0)
-        _label(axis, name, (training.mean(), validation.max()), (0, 10), fontsize=11, fontweight="bold")
+        axis.scatter(training, validation, s=34, color=color, marker=marker, alpha=0.7, linewidths=0)
+        _label(axis, name, (training.mean(), validation.max()), (0, 10), fontsize=12, fontweight="bold")
         if name in published:
-            axis.scatter(*published[name], s=260, color=color, marker="*", edgecolors="black", zorder=3)
-            _label(axis, "article", published[name], (0, -17))
+            axis.scatter(*published[name], s=280, color=color, marker="*", edgecolors="black", zorder=3)
+            _label(axis, "article", published[name], (0, -19))
     axis.margins(0.12)
-    axis.set_title(title, pad=18)
+    axis.set_title(title, pad=22)
     axis.set(xlabel="final training accuracy, %", ylabel="final validation accuracy, %")
     axis.grid(alpha=0.3)
     _lines_of_equal_sums(axis)
@@ -123,41 +164,46 @@ def runs(finals: pd.DataFrame, published: Mapping[str, tuple[float, float]], tit
 def _lines_of_equal_sums(axis: Axes) -> None:
     """Draw dotted lines, one every half a percent, each labelled where it ends, at the upper or the right edge."""
     (left, right), (bottom, top) = axis.get_xlim(), axis.get_ylim()
-    look: dict[str, Any] = {"color": "dimgray", "fontsize": 8, "va": "bottom", "annotation_clip": False}
+    look: dict[str, Any] = {"color": "dimgray", "fontsize": 10, "va": "bottom", "annotation_clip": False}
     for total in np.arange(np.ceil(2 * (left + bottom)) / 2, right + top, 0.5):
-        axis.axline((total - bottom, bottom), slope=-1, color="gray", linewidth=0.7, linestyle=":", zorder=0)
+        axis.axline((total - bottom, bottom), slope=-1, color="gray", linewidth=0.8, linestyle=":", zorder=0)
         if total - top > left:
             _label(axis, f"sum {total:.1f}", (total - top, top), (0, 2), **look)
         else:
-            _label(axis, f"{total:.1f}", (left, total - left), (2, 0), ha="left", **look)
+            _label(axis, f"{total:.1f}", (left, total - left), (3, 0), ha="left", **look)
     axis.set(xlim=(left, right), ylim=(bottom, top))
 
 
 @_styled
-def reliability(table: pd.DataFrame, title: str) -> Figure:
-    """Accuracy by the probability given to the prediction, above counts of images, as in `evaluation.reliability`."""
-    figure = Figure(figsize=(WIDTH * 0.75, 5.6))
+def reliability(tables: Mapping[str, pd.DataFrame], title: str) -> Figure:
+    """How often predictions are right, by the probability given to them: all of them, and the surest enlarged.
+
+    Parameters
+    ----------
+    tables
+        For each network, by its name, what `evaluation.reliability` returns.
+    """
+    figure = Figure(figsize=(WIDTH, 4.4))
     figure.suptitle(title)
-    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[2.2, 1])
-    upper.plot([0, 100], [0, 100], color="gray", linestyle="--")
-    along = {"rotation": 45, "rotation_mode": "anchor", "transform_rotates_text": True}
-    upper.text(3, 6, "right as often as said", color="dimgray", **along)
-    _points_with_intervals(upper, table["probability %"], table, color=PETROFF[0])
-    upper.set(ylabel="predicted correctly, %", xlim=(0, 100), ylim=(0, 100))
-    middles = [10 * (10 * float(bounds.split()[0]) + 0.5) for bounds in table.index]
-    bars = lower.bar(middles, table["images"], width=9, color=PETROFF[0], alpha=0.3)
-    lower.bar_label(bars, [f"{count:,}" for count in table["images"]], padding=2)
-    lower.set(xlabel="probability given to the prediction, %", ylabel="images", yscale="log")
-    lower.set_ylim(0.7, 12 * table["images"].max())
-    lower.set_xticks(range(0, 101, 10))
-    for axis in (upper, lower):
+    left, right = figure.subplots(1, 2)
+    for (name, table), marker in zip(tables.items(), itertools.cycle("osD^v<>pPX"), strict=False):
+        for axis in (left, right):
+            _with_intervals(axis, table["probability %"], table, fmt=marker, label=name, alpha=0.8, elinewidth=0.8)
+    surest = pd.concat([table.iloc[-1:] for table in tables.values()])
+    lowest = min(surest["low %"].min(), surest["probability %"].min())
+    for axis, start in ((left, 0), (right, lowest - 0.15 * (100 - lowest))):
+        axis.axline((100, 100), slope=1, color="gray", linestyle="--", zorder=0, label="as often as it says")
+        axis.set(xlim=(start, 100), ylim=(start, 100), xlabel="probability given to the prediction, %", box_aspect=1)
         axis.grid(alpha=0.3)
+    left.set(title="all predictions", ylabel="predicted correctly, %")
+    right.set(title="the surest ones, enlarged")
+    right.legend(loc="upper left")
     return figure
 
 
 @_styled
 def links_and_confusions(links: np.ndarray, confusion: np.ndarray, named: int, title: str) -> Figure:
-    """Each pair of digits as a point: how often the two are neighbours, how often confused.
+    """Each pair of digits as a point: how often the two are neighbours, and how often confused.
 
     Parameters
     ----------
@@ -170,96 +216,112 @@ def links_and_confusions(links: np.ndarray, confusion: np.ndarray, named: int, t
     """
     first, second = np.triu_indices(10, k=1)
     linked, confused = links[first, second], (confusion + confusion.T)[first, second]
-    figure = Figure(figsize=(WIDTH, 4.6))
+    figure = Figure(figsize=(WIDTH, 5.0))
     axis = figure.subplots()
-    axis.scatter(linked, confused, s=28, color=PETROFF[0], alpha=0.7, linewidths=0)
+    axis.scatter(linked, confused, s=34, color=PETROFF[0], alpha=0.7, linewidths=0, clip_on=False, zorder=3)
+    share = confused.sum() / max(linked.sum(), 1)
     for pair in {*np.argsort(-linked, kind="stable")[:named], *np.argsort(-confused, kind="stable")[:named]}:
-        _label(axis, f"{first[pair]}/{second[pair]}", (linked[pair], confused[pair]), (0, 5), fontsize=10)
-    for scale in (axis.xaxis, axis.yaxis):
-        scale.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+        offset, side = ((-6, 0), "right") if confused[pair] > share * linked[pair] else ((6, 0), "left")
+        place, look = (linked[pair], confused[pair]), {"ha": side, "va": "center", "fontsize": 11}
+        _label(axis, f"{first[pair]}/{second[pair]}", place, offset, **look)
+    axis.set_xscale("symlog", linthresh=1, linscale=0.3)  # a logarithm that has room for 0
+    axis.set_yscale("symlog", linthresh=1, linscale=0.3)
+    for scale, values in (("x", linked), ("y", confused)):
+        most = 2 * max(values.max(), 1)
+        ticks = [0, *(tick for power in range(6) for tick in (10**power, 3 * 10**power) if tick < most)]
+        axis.set(**{f"{scale}ticks": ticks, f"{scale}ticklabels": [f"{tick:,}" for tick in ticks]})
+        axis.set(**{f"{scale}lim": (0, most)})
+    along = np.array([max(1, 1 / max(share, 1e-9)), 2 * max(linked.max(), 1)])
+    axis.plot(along, share * along, color="gray", linestyle="--", zorder=0, label="as often confused as joined")
+    axis.legend(loc="lower right")
     axis.set(title=title, xlabel="pairs of joined images that show the two digits")
     axis.set_ylabel("images of one taken for the other")
-    axis.margins(0.08)  # before the limits, which end all autoscaling
-    axis.set_xlim(0, None)
-    axis.set_ylim(0, None)
+    axis.minorticks_off()
     axis.grid(alpha=0.3)
-    axis.set_axisbelow("line")  # over the points, which would hide it
     return figure
 
 
 @_styled
-def label_accuracy(table: pd.DataFrame, title: str) -> Figure:
-    """Accuracy of each digit as a bar, with its interval and its count of images, as in `evaluation.label_accuracy`."""
-    figure = Figure(figsize=(WIDTH, 3.6))
+def label_accuracy(table: pd.DataFrame, published: pd.DataFrame, title: str) -> Figure:
+    """Accuracy on each digit as a dot with its 95 % interval; where there are any, the article's beside it.
+
+    Parameters
+    ----------
+    table, published
+        As `evaluation.label_accuracy` and `article.published_by_digit` return them; the latter may be empty.
+    """
+    figure = Figure(figsize=(WIDTH, 3.8))
     axis = figure.subplots()
-    axis.bar(table.index, table["accuracy %"], color=PETROFF[0], alpha=0.3, width=0.7)
-    _points_with_intervals(axis, table.index, table, color="black", markersize=4)
-    axis.set(title=title, xlabel="digit (number of images)")
+    aside = 0.0 if published.empty else 0.12
+    _with_intervals(axis, table.index - aside, table, fmt="o", color=PETROFF[0], label="this training")
+    for digit, accuracy in table["accuracy %"].dropna().items():
+        _label(axis, f"{accuracy:.1f}", (digit - aside, accuracy), (-6, 0), ha="right", va="center", fontsize=9)
+    if aside:
+        look = {"color": PETROFF[1], "markerfacecolor": "white"}
+        _with_intervals(axis, published.index + aside, published, fmt="D", label="article", **look)
+        axis.legend(loc="lower left", ncols=2)
+    axis.set(title=title, xlabel="digit (number of images)", ylabel="predicted correctly, %", xlim=(-0.8, 9.5))
     axis.set_xticks(table.index, [f"{digit}\n({n:,})" for digit, n in table["images"].items()])
-    floor = 10 * int(min(table["low %"].min(), 90) // 10)
-    axis.set_ylim(floor, 100)
-    axis.set_ylabel(f"predicted correctly (axis from {floor} %)")
-    axis.yaxis.set_major_formatter(PercentFormatter(decimals=0))
     axis.grid(axis="y", alpha=0.3)
     return figure
 
 
 @_styled
-def confusion_matrices(confusion: np.ndarray, errors: np.ndarray, title: str) -> Figure:
-    """Counts of all predictions, and of the errors alone, coloured by the percentages of `evaluation.errors_only`."""
-    figure = Figure(figsize=(WIDTH * 1.15, 5.2))
-    figure.suptitle(title)
-    left, right = figure.subplots(1, 2)
-    shares = 100 * confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
-    off_diagonal = confusion - np.diag(np.diag(confusion))
-    _matrix(left, confusion, shares, 100, "Blues", "all predictions")
-    _matrix(right, off_diagonal, errors, max(errors.max(), 0.1), "Reds", "errors alone")
-    for axis in (left, right):
-        figure.colorbar(axis.images[0], ax=axis, location="bottom", shrink=0.8, label="% of the digit's images")
-    return figure
-
-
-def _matrix(axis: Axes, counts: np.ndarray, shades: np.ndarray, darkest: float, cmap: str, title: str) -> None:
-    colors = axis.imshow(shades, cmap=cmap, vmin=0, vmax=darkest).to_rgba(shades)[..., :3]
-    luminances = colors**2.2 @ (0.2126, 0.7152, 0.0722)  # of sRGB
-    for (row, column), count in np.ndenumerate(counts):
-        if count:
-            dark = luminances[row, column] < 0.18  # where black and white stand out alike
-            axis.text(column, row, count, ha="center", va="center", color="white" if dark else "black", fontsize=8)
-    axis.set(title=title, xlabel="predicted digit", ylabel="true digit", xticks=range(10), yticks=range(10))
-    axis.tick_params(length=0)
-    axis.spines[:].set_visible(False)
-
-
-@_styled
-def handwriting(picture: np.ndarray, image: np.ndarray, probabilities: np.ndarray, title: str) -> Figure:
-    """A picture of a digit, what the network is given of it, and what the network says.
+def confusion_matrix(confusion: np.ndarray, errors: np.ndarray, title: str) -> Figure:
+    """How many images of each digit are taken for which: errors in red, the more the darker; on the diagonal none.
 
     Parameters
     ----------
-    picture
-        0 black to 255 white, shape (height, width).
-    image
-        Shape (28, 28).
-    probabilities
-        Of the ten digits, shape (10,).
+    errors
+        As `evaluation.errors_only` returns them.
     """
-    figure = Figure(figsize=(WIDTH, 3.0))
+    figure = Figure(figsize=(WIDTH, 7.2))
+    axis = figure.subplots()
+    image = axis.imshow(errors, cmap="Reds", vmin=0, vmax=max(errors.max(), 0.1))
+    luminances = image.to_rgba(errors)[..., :3] ** 2.2 @ (0.2126, 0.7152, 0.0722)  # of sRGB
+    for (row, column), count in np.ndenumerate(confusion):
+        if row == column:
+            axis.add_patch(mpl.patches.Rectangle((column - 0.5, row - 0.5), 1, 1, color="0.9"))
+        if count or row == column:
+            dark = row != column and luminances[row, column] < 0.18  # where black and white stand out alike
+            color, size = "white" if dark else "black", 10 if row == column else 13
+            axis.text(column, row, count, ha="center", va="center", color=color, fontsize=size)
+    axis.set(title=title, xlabel="predicted digit", ylabel="true digit", xticks=range(10), yticks=range(10))
+    axis.tick_params(length=0)
+    axis.spines[:].set_visible(False)
+    figure.colorbar(image, ax=axis, shrink=0.6, label="errors, in % of the digit's images")
+    return figure
+
+
+@_styled
+def readings(images: Mapping[str, np.ndarray], probabilities: Mapping[str, np.ndarray], title: str) -> Figure:
+    """Images of one digit, and beside them the probabilities that networks give to the ten digits.
+
+    Parameters
+    ----------
+    images
+        By what each is called: 0 black to 255 white, shape (height, width).
+    probabilities
+        By the networks' names, each of shape (10,).
+    """
+    count = len(images) + len(probabilities)
+    figure = Figure(figsize=(WIDTH, 2.2 + 1.6 / count * (WIDTH / 4)))
     figure.suptitle(title)
-    left, middle, right = figure.subplots(1, 3, width_ratios=[1.25, 1, 1.1])
-    left.imshow(picture, cmap="gray", vmin=0, vmax=255)
-    middle.imshow(image, cmap="gray_r", vmin=0, vmax=255)
-    for axis, name in ((left, "the picture"), (middle, "what the network gets")):
-        axis.set(title=name, xticks=[], yticks=[])
+    axes = figure.subplots(1, count, width_ratios=[1.25] * len(images) + [1] * len(probabilities))
+    for axis, (name, image) in zip(axes, images.items(), strict=False):
+        axis.imshow(image, cmap="gray", vmin=0, vmax=255)
+        axis.set(xticks=[], yticks=[])
+        axis.set_title(name, fontsize=11)
         axis.spines[:].set(visible=True, color="lightgray")
-    bars = right.barh(range(10), probabilities, color=PETROFF[0], alpha=0.3)
-    largest = int(probabilities.argmax())
-    bars[largest].set_alpha(1)
-    end = min(probabilities[largest], 1)  # a softmax may exceed 1 by a little; labels beyond the axis are not drawn
-    _label(right, f"{end:.2f}", (end, largest), (4, 0), ha="left", va="center", fontsize=10)
-    right.set(title="what it says", xlabel="probability", ylabel="digit", xlim=(0, 1), yticks=range(10))
-    right.invert_yaxis()
-    right.grid(axis="x", alpha=0.3)
+    for axis, (name, each) in zip(axes[len(images) :], probabilities.items(), strict=True):
+        bars = axis.barh(range(10), each, color=PETROFF[0], alpha=0.35)
+        largest = int(each.argmax())
+        bars[largest].set_alpha(1)
+        axis.set(xlabel="probability", xlim=(0, 1), yticks=range(10), xticks=(0, 0.5, 1), xticklabels=("0", "0.5", "1"))
+        axis.set_title(f"{name}: {largest}", fontsize=11)
+        axis.invert_yaxis()
+        axis.grid(axis="x", alpha=0.3)
+    axes[len(images)].set_ylabel("digit")
     return figure
 
 
@@ -267,7 +329,7 @@ def handwriting(picture: np.ndarray, image: np.ndarray, probabilities: np.ndarra
 def embedding(
     points: np.ndarray, labels: np.ndarray, centres: np.ndarray, images: np.ndarray, shown: np.ndarray, title: str
 ) -> Figure:
-    """Points coloured by digit, the digit written at its cluster, and a few of the images.
+    """A map on which each image is a point in its digit's colour; 3, 5 and 8, which overlap, are shown again, alone.
 
     Parameters
     ----------
@@ -282,17 +344,28 @@ def embedding(
     axis = figure.subplots()
     order = np.random.default_rng(0).permutation(len(points))  # else the last digit hides the others
     colors = np.array(DIGIT_COLORS)[labels[order]]
-    axis.scatter(points[order, 0], points[order, 1], c=colors, s=5, alpha=0.7, linewidths=0)
+    axis.scatter(points[order, 0], points[order, 1], c=colors, s=6, alpha=0.7, linewidths=0)
     for index in shown:
         thumbnail = OffsetImage(images[index], zoom=0.75, cmap="gray_r")
         frame = {"edgecolor": DIGIT_COLORS[labels[index]], "linewidth": 1.5}
         axis.add_artist(AnnotationBbox(thumbnail, points[index], pad=0.05, bboxprops=frame))
     extent = np.ptp(points, axis=0)
-    look: dict[str, Any] = {"fontsize": 11, "fontweight": "bold", "ha": "center", "va": "center", "zorder": 5}
-    for digit, ((x, y), color) in enumerate(zip(_apart(centres / extent, 0.04) * extent, DIGIT_COLORS, strict=True)):
+    look: dict[str, Any] = {"fontsize": 13, "fontweight": "bold", "ha": "center", "va": "center", "zorder": 5}
+    for digit, ((x, y), color) in enumerate(zip(_apart(centres / extent, 0.05) * extent, DIGIT_COLORS, strict=True)):
         circle = {"boxstyle": "circle,pad=0.2", "facecolor": "white", "edgecolor": color, "linewidth": 2.5}
         axis.text(x, y, str(digit), bbox=circle, **look)
     axis.set(title=title, xlabel="first coordinate", ylabel="second coordinate", xticks=[], yticks=[])
+    inset = axis.inset_axes((0.56, 0.68, 0.44, 0.31), xticks=[], yticks=[])
+    overlapping = order[np.isin(labels[order], (3, 5, 8))]
+    colors = np.array(DIGIT_COLORS)[labels[overlapping]]
+    inset.scatter(points[overlapping, 0], points[overlapping, 1], c=colors, s=4, alpha=0.6, linewidths=0)
+    for scale, places in zip(("xlim", "ylim"), points[overlapping].T, strict=True):
+        inset.set(**{scale: np.quantile(places, (0.02, 0.98))})
+    for digit in (3, 5, 8):
+        look |= {"fontsize": 12, "bbox": {**circle, "edgecolor": DIGIT_COLORS[digit]}}
+        inset.text(centres[digit, 0], centres[digit, 1], str(digit), **look)
+    inset.set_title("3, 5 and 8 alone, enlarged", fontsize=11)
+    inset.spines[:].set(visible=True, color="lightgray")
     return figure
 
 
@@ -309,12 +382,18 @@ def _apart(places: np.ndarray, distance: float) -> np.ndarray:
     return places
 
 
+def _left_out() -> Figure:
+    figure = Figure(figsize=(WIDTH, 0.6))
+    figure.suptitle(LEFT_OUT, fontsize=10)
+    return figure
+
+
 def _label(axis: Axes, text: str, place: tuple[float, float], offset: tuple[float, float], **look: Any) -> None:
     """Write a text at a place in data coordinates, moved by an offset in points."""
     axis.annotate(text, place, offset, textcoords="offset points", **{"ha": "center", **look})
 
 
-def _points_with_intervals(axis: Axes, x: Any, table: pd.DataFrame, **look: Any) -> None:
+def _with_intervals(axis: Axes, x: Any, table: pd.DataFrame, **look: Any) -> None:
     below, above = table["accuracy %"] - table["low %"], table["high %"] - table["accuracy %"]
     # not clipped, or half of a dot at 100 % would be cut off
-    axis.errorbar(x, table["accuracy %"], yerr=[below, above], fmt="o", capsize=4, clip_on=False, **look)
+    axis.errorbar(x, table["accuracy %"], yerr=[below, above], capsize=4, clip_on=True, **look)

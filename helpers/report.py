@@ -1,8 +1,9 @@
-"""What a run found: for the notebook's first screen, for a terminal, and as a file for the tests."""
+"""What a run found: for the notebook's first screen and its tables, for a terminal, and as a file for the tests."""
 
 import json
+import math
+import re
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from helpers import plots
 from helpers.evaluation import wilson_interval
 
 RESULTS = Path(__file__).parent.parent / "build" / "results.json"
@@ -31,19 +33,76 @@ class Headline:
         return "".join(f"<p>{sentence}</p>" for sentence in self.sentences) + table
 
 
-PENDING = Headline(
-    ("Nothing found yet: the last cell fills this in. Run all cells, in JupyterLab by Run > Run All Cells.",)
-)
-NO_STUDY = Headline(
-    ("Left out: only a run on all of MNIST, with the study's epochs, batches and layers, compares with the study.",)
-)
+NO_STUDY = Headline((plots.LEFT_OUT,))
+PENDING = Headline(("Nothing here yet: the last cell fills this in. In JupyterLab, choose Run > Run All Cells.",))
+
+
+def prepare_display() -> None:
+    """Have the notebook show tables and figures alike, whatever a profile of IPython's or a style file has set."""
+    import matplotlib.style
+    from IPython import get_ipython
+    from matplotlib.figure import Figure
+
+    matplotlib.style.use("default")
+    for group in ("display", "mode", "future"):
+        pd.reset_option(group)
+    pd.set_option("display.float_format", number, "display.max_colwidth", None, "display.width", 200)
+    if shell := get_ipython():  # there is none where a test runs the cell by itself
+        shell.ast_node_interactivity = "last_expr"
+        shell.display_formatter.formatters["image/png"].for_type(Figure, plots.as_png)
 
 
 def number(value: float) -> str:
-    """A number for a table: two decimals, or one significant digit below 0.01, or that it is smaller still."""
+    """A number for a table: two decimals, or one significant digit below 0.01, or that it is smaller; none for NaN."""
+    if np.isnan(value):
+        return ""
     if 0 < abs(value) < 0.0001:
         return "< 0.0001" if value > 0 else "> -0.0001"
     return f"{value:.2f}" if value == 0 or abs(value) >= 0.01 else f"{value:.1g}"
+
+
+def percent(share: float) -> str:
+    """A share in percent, with as many decimals as it takes to tell it from 100 %."""
+    short = 100 * (1 - float(share))
+    decimals = max(0, math.ceil(-math.log10(short))) if 0 < short < 1 else 0
+    return f"{100 * share:.{decimals}f} %"
+
+
+def captions(labels: np.ndarray, probabilities: np.ndarray) -> list[str]:
+    """A line for each image: what it shows, what it is read as, and with what probability, shape (n, 10)."""
+    read = probabilities.argmax(axis=1)
+    rows = zip(labels, read, probabilities.max(axis=1), strict=True)
+    return [f"{label}{'' if label == digit else f' read as {digit}'}, {percent(sure)}" for label, digit, sure in rows]
+
+
+def shared_captions(shared: pd.DataFrame, disputed: np.ndarray) -> list[str]:
+    """Of each of `study.shared_errors`: what it shows, what it is read as, by how many, and whether that is wrong."""
+    rows = zip(shared.index, shared["label"], shared["mostly read as"], shared["misread by"], strict=True)
+    doubt = "\nlabel disputed"
+    return [f"{label} read as {read}, by {by}{doubt if image in disputed else ''}" for image, label, read, by in rows]
+
+
+def readable(table: pd.DataFrame) -> pd.DataFrame | Headline:
+    """A table for readers: a value, with the bounds or the standard deviation in the columns after it, as one text.
+
+    An empty table is one of the study's, in a run that does not compare with it; a sentence says so.
+    """
+    if table.empty:
+        return NO_STUDY
+    shown, columns = {}, list(table)
+    for place, column in enumerate(columns):
+        after = columns[place + 1 : place + 3]
+        if re.search(r"\b(low|high|sd)\b", column):
+            continue
+        if after and re.search(r"\blow\b", after[0]):
+            rows = table[[column, *after]].map(number).itertuples(index=False)
+            shown[f"{column} (95 % interval)"] = [f"{value} ({low} to {high})" for value, low, high in rows]
+        elif after and after[0] == f"{column} sd":
+            rows = table[[column, after[0]]].map(number).itertuples(index=False)
+            shown[f"{column}, mean ± sd"] = [f"{mean} ± {sd}" if sd else mean for mean, sd in rows]
+        else:
+            shown[column] = table[column].tolist()
+    return pd.DataFrame(shown, index=table.index)
 
 
 def headline(
@@ -64,46 +123,29 @@ def headline(
         As `article.scorecard` returns it, or empty.
     """
     sums, all_sums = (table["sum %"].sort_values(ascending=False) for table in (accuracies, articles))
-    contenders = "better of its two networks" if len(sums) == 2 else f"best of these {len(sums)} networks"
+    field = "better of its two networks" if len(sums) == 2 else f"best of these {len(sums)} networks"
     read, images = int(correct.sum()), len(correct)
     low, high = wilson_interval(read, images)
     sentences = [
-        f"By the article's rule, the larger sum of final training and validation accuracy, the {contenders} "
-        f"is {sums.index[0]}, {sums.iloc[0]:.2f} against {sums.iloc[1]:.2f}; it reads {read:,} of {images:,} "
-        f"test images correctly, {100 * read / images:.2f} % (95 % interval {100 * low:.2f} to {100 * high:.2f} %).",
-        "The article's code gave the convolutional network pixels from 0 to 255 and the dense one pixels from 0 to 1. "
-        "With both on pixels from 0 to 1 (conv is called conv-normalised then), the same rule picks "
+        f"By the article's rule, the larger sum of final training and validation accuracy, the {field} "
+        f"is {sums.index[0]}, {sums.iloc[0]:.2f} against {sums.iloc[1]:.2f}. It reads {read:,} of {images:,} "
+        f"test images correctly: {100 * read / images:.2f} % (95 % interval {100 * low:.2f} to {100 * high:.2f} %).",
+        "But the article's code gave the convolutional network pixels from 0 to 255, and the dense one pixels from 0 "
+        "to 1. With pixels from 0 to 1 for both (we call it conv-normalised then), the same rule picks "
         f"{all_sums.index[0]}, with {all_sums.iloc[0]:.2f}.",
     ]
-    verdicts = "the article's claim, over many trainings"
-    table = accuracies.map(number) if scores.empty else scores[["verdict"]].rename_axis(verdicts)
+    columns = ["verdict", "does not hold"]
+    table = accuracies.map(number) if scores.empty else scores[columns].rename_axis("the article's claim")
     return Headline((*notices, *sentences), table)
 
 
-def write_results(names: Mapping[str, Any], path: Path = RESULTS) -> None:
-    """Write what a run found to a file, against which the text is checked; print a line if it cannot be written.
-
-    Of all that has a name, numbers, tables, arrays of up to 1000 numbers, and mappings of these are
-    taken, but for IPython's own names.
-    """
-    results = {}
-    for name, value in names.items():
-        with suppress(Exception):  # a reader may have given a name to anything: lists of unequal lists, dates
-            if not name.startswith("_") and name not in ("In", "Out") and _is_result(value):
-                results[name] = json.loads(json.dumps(_plain(value)))
+def write_results(path: Path = RESULTS, /, **results: Any) -> None:
+    """Write numbers and tables by their names, for the test of the text; print a line if they cannot be written."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+        path.write_text(json.dumps(_plain(results), indent=1) + "\n", encoding="utf-8")
     except OSError as error:
         print(f"{path.parent.name}/{path.name}, for the tests, could not be written: {error.strerror}.")
-
-
-def _is_result(value: Any) -> bool:
-    if isinstance(value, Mapping):
-        return bool(value) and all(map(_is_result, value.values()))
-    if isinstance(value, (np.ndarray, list)):
-        return 0 < np.size(value) <= 1000 and np.issubdtype(np.asarray(value).dtype, np.number)
-    return isinstance(value, (pd.DataFrame, pd.Series, int, float, np.number)) and not isinstance(value, bool)
 
 
 def _plain(value: Any) -> Any:
@@ -111,9 +153,5 @@ def _plain(value: Any) -> Any:
     if isinstance(value, pd.DataFrame):
         value = dict(zip(value.index, value.to_dict("records"), strict=True))
     if isinstance(value, (Mapping, pd.Series)):
-        return {_name(key): _plain(item) for key, item in value.items()}
+        return {str(key): _plain(item) for key, item in value.items()}
     return value.tolist() if isinstance(value, (np.ndarray, np.generic)) else value
-
-
-def _name(key: Any) -> str:
-    return ", ".join(map(str, key)) if isinstance(key, tuple) else str(key)

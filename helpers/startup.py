@@ -63,24 +63,6 @@ def start_tensorflow(threads: int = 0) -> None:
         tf.config.set_visible_devices([], "GPU")
 
 
-def start_notebook() -> None:
-    """Start TensorFlow, and have outputs shown alike whatever a profile of IPython's has set."""
-    start_tensorflow()
-    import matplotlib.style
-    import pandas as pd
-    from IPython import get_ipython
-
-    from helpers.report import number
-
-    matplotlib.style.use("default")
-    for group in ("display", "mode", "future"):
-        pd.reset_option(group)
-    pd.set_option("display.float_format", number, "display.max_colwidth", None, "display.width", 200)
-
-    if shell := get_ipython():  # there is none where a test runs the cell by itself
-        shell.ast_node_interactivity = "last_expr"
-
-
 def notices() -> list[str]:
     """What keeps this process, once TensorFlow is started, from the results of others, or leaves a GPU idle."""
     import tensorflow as tf

@@ -31,7 +31,7 @@ import numpy as np
 import pandas as pd
 from filelock import FileLock, Timeout
 from joblib import Parallel, delayed, parallel_config
-from scipy.stats import bootstrap
+from scipy.stats import bootstrap, ttest_1samp
 from sklearn.metrics import confusion_matrix
 
 from helpers.cache import fingerprint
@@ -177,10 +177,18 @@ def load_runs(path: Path = RUNS) -> list[Run]:
     return [runs[key] for key in sorted(runs)]
 
 
-def runs_of_these_networks(digits: Digits, epochs: int, path: Path = RUNS) -> list[Run]:
-    """The runs of a study if all are of the candidates as they are now, and of these digits; else none."""
+def matching_runs(candidates: Sequence[Any], digits: Digits, settings: Any, path: Path = RUNS) -> list[Run]:
+    """The runs of a study if each of its networks is one of these candidates, trained so on these digits; else none.
+
+    Parameters
+    ----------
+    candidates, settings
+        `models.Candidate`s and `training.Settings`, whose seed does not matter.
+    """
+    from helpers.training import made_from
+
     runs = load_runs(path)
-    return [] if _others(runs, _made_from(digits, epochs)) else runs
+    return [] if _others(runs, {each.name: made_from(each, digits, settings) for each in candidates}) else runs
 
 
 def _made_from(digits: Digits, epochs: int) -> MadeFrom:
@@ -267,7 +275,7 @@ def spread(finals: pd.DataFrame) -> pd.DataFrame:
     """Mean and standard deviation over the runs of each candidate, from what `finals` returns."""
     groups = finals.groupby("candidate", sort=False)
     means, deviations = groups.mean(), groups.std()
-    columns = {"runs": groups.size()}
+    columns = {"trainings": groups.size()}
     for column in finals.columns:
         columns |= {column: means[column], f"{column} sd": deviations[column]}
     return pd.DataFrame(columns)
@@ -279,8 +287,8 @@ def wins(finals: pd.DataFrame, seed: int = 12345) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        One row per pair of candidates with at least two runs each: `by validation %` and `by sum %`,
-        each with `low %` and `high %`, the bounds of a 95 % interval from SciPy's percentile bootstrap
+        One row per pair of candidates with at least two runs each: `by sum, % of pairs` and `by validation, % of
+        pairs`, each with the bounds of a 95 % interval, `low` and `high`, from SciPy's percentile bootstrap
         over the trainings. A tie counts half, so the share is the Mann-Whitney statistic over the number
         of pairs. An interval of no width says only that no training at hand contradicts the others.
     """
@@ -288,14 +296,15 @@ def wins(finals: pd.DataFrame, seed: int = 12345) -> pd.DataFrame:
     counts = finals.groupby("candidate", sort=False).size()
     for first, second in itertools.combinations(counts.index[counts > 1], 2):
         row = rows[f"{first} beats {second}"] = {}
-        for by in ("validation", "sum"):
+        for by in ("sum", "validation"):
             samples = finals.loc[first, f"{by} %"], finals.loc[second, f"{by} %"]
             rng = np.random.default_rng(seed)
             resampled = bootstrap(samples, _share_of_wins, method="percentile", batch=1000, rng=rng)
             low, high = resampled.confidence_interval
-            shares = {f"by {by} %": _share_of_wins(*samples), f"by {by}, low %": low, f"by {by}, high %": high}
+            shares = {f"by {by}, % of pairs": _share_of_wins(*samples), f"by {by}, low": low, f"by {by}, high": high}
             row |= {column: float(share) for column, share in shares.items()}
-    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("% of seed pairs")
+    columns = [f"by {by}, {what}" for by in ("sum", "validation") for what in ("% of pairs", "low", "high")]
+    return pd.DataFrame.from_dict(rows, orient="index", columns=columns)
 
 
 def _share_of_wins(one: np.ndarray, other: np.ndarray, axis: int = -1) -> np.ndarray:
@@ -311,10 +320,45 @@ def mean_history(runs: Sequence[Run], name: str) -> pd.DataFrame:
     return mean.set_axis(pd.RangeIndex(1, len(mean) + 1, name="epoch"))
 
 
-def late_rises(runs: Sequence[Run], name: str) -> int:
-    """In how many runs of a candidate the validation loss rises in the last epoch."""
-    losses = [run["history"]["val_loss"] for run in _of(name, runs)]
-    return sum(loss[-1] > loss[-2] for loss in losses if len(loss) > 1)
+def last_changes(runs: Sequence[Run], names: Sequence[str]) -> pd.DataFrame:
+    """What the last epoch does to the validation loss, which rises again when a network overfits.
+
+    Returns
+    -------
+    DataFrame
+        One row per network with at least two runs, in thousandths: the mean `loss x 1000` after the last epoch and its
+        mean `change x 1000` in it, with a 95 % interval of Student's t from `low` to `high`; and in how many
+        trainings it `rose`, of how many.
+    """
+    rows = {}
+    for name in names:
+        losses = 1000 * np.array([run["history"]["val_loss"] for run in _of(name, runs)])
+        if len(losses) > 1:
+            change = losses[:, -1] - losses[:, -2]
+            low, high = ttest_1samp(change, 0).confidence_interval()
+            rows[name] = {"loss x 1000": losses[:, -1].mean(), "change x 1000": change.mean(), "low": low, "high": high}
+            rows[name] |= {"rose": int((change > 0).sum()), "trainings": len(losses)}
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def shared_errors(runs: Sequence[Run], labels: np.ndarray, count: int = 10) -> pd.DataFrame:
+    """The test images that most trainings misread.
+
+    Returns
+    -------
+    DataFrame
+        One row per image, by its index: its `label`, the digit it is `mostly read as`, how many trainings misread
+        it, `misread by`, and how many of these are of each network, by the network's name.
+    """
+    errors = [(run["candidate"], run["misread"], run["taken_for"]) for run in runs]
+    table = pd.DataFrame(errors, columns=["network", "image", "read"]).explode(["image", "read"])
+    table = table.astype({"image": int, "read": int})
+    most = table["image"].value_counts().sort_index().nlargest(count)
+    found = table[table["image"].isin(most.index)].groupby("image")
+    columns = {"label": labels[most.index]}
+    columns["mostly read as"] = found["read"].agg(lambda read: read.mode()[0])
+    columns |= {"misread by": most, **found["network"].value_counts().unstack(fill_value=0)}
+    return pd.DataFrame(columns, index=most.index)
 
 
 def read_correctly(runs: Sequence[Run], name: str, images: int) -> np.ndarray:

@@ -55,8 +55,9 @@ def test_label_centres():
 
 
 def test_spread_out():
-    points = np.array([[0.0, 0], [1, 0], [10, 0], [10, 1], [4, 0]])
-    assert embedding.spread_out(points, 3, avoid=np.array([[0.0, 0]])).tolist() == [3, 4, 1]
+    points = np.array([[0.0, 0], [1, 0], [10, 0], [10, 1], [4, 0], [2, 0]])
+    chosen = embedding.spread_out(points, np.array([3, 3, 3, 3, 3, 5]), avoid=np.array([[0.0, 0]]))
+    assert chosen.tolist() == [3, 4, 5]  # of the threes two, the first of them the farthest
 
 
 # --- what the neighbours say: images 0 and 1 show a 3, 2 a 5, 3 a 7; 0 is joined to all others, 1 to 2

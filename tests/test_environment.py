@@ -128,8 +128,9 @@ HOSTILE = {
     ".ipython/profile_default/startup/mine.py": "import pandas\npandas.set_option('display.max_rows', 3)\n",
     ".ipython/profile_default/ipython_config.py": "c.InteractiveShell.ast_node_interactivity = 'all'\n",
 }
+START = "from helpers.startup import start_tensorflow\nstart_tensorflow()\n"
 CELLS = [
-    "%matplotlib inline\nfrom helpers.startup import start_notebook\nstart_notebook()",
+    f"%matplotlib inline\n{START}from helpers import report\nreport.prepare_display()",
     "import numpy as np, pandas as pd\nfrom helpers import models, plots\n'one'\npd.DataFrame(np.eye(9) / 7)",
     "models.summary(models.CONV.build())",
     "plots.history_curves({'dense': {'accuracy': [0.1, 0.9], 'val_accuracy': [0.2, 0.8]}}, 'Two epochs')",

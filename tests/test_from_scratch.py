@@ -79,37 +79,53 @@ def test_other_parameters_on_the_sample(tmp_path, monkeypatch):
     assert not any(", article" in table for table in tables)
 
 
-def test_a_network_of_ones_own(mnist, tmp_path):
-    """README's five lines in place of the notebook's two, in a copy: the network is trained, and in all tables."""
+def solutions() -> list[str]:
+    """The code of the notebook's exercises, in their order."""
+    last = json.loads((ROOT / "mnist_digits.ipynb").read_text(encoding="utf-8"))["cells"][-1]
+    return re.findall(r"^```python\n(.*?)^```$", "".join(last["source"]), re.MULTILINE | re.DOTALL)
+
+
+def test_a_network_of_ones_own_and_the_exercises(mnist, tmp_path):
+    """In a copy, README's lines in place of the notebook's two: the network is trained, and in all tables.
+
+    The exercises' solutions come after the last cell, but for the second, which is such a network.
+    """
     copy = tmp_path / "copy"
     shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".*", "build", "local", "__pycache__"))
     (lines,) = re.findall(
         r"^```python\n(.*?)^```$", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
     )
-    assert len(lines.splitlines()) == 5
+    assert len(lines.splitlines()) == 4
     book = nbformat.read(copy / "mnist_digits.ipynb", as_version=4)
-    (cell,) = [cell for cell in book.cells if cell.source == "own = []\ncontenders = models.contenders(own)"]
-    cell.source = lines
+    (cell,) = [cell for cell in book.cells if cell.source == "own = []\nmodels.check_own(own)"]
+    seed_1, linear, turned, worst, luckiest = solutions()
+    cell.source = lines + linear.replace("own = [", "own += [")
+    count = len(book.cells)
+    book.cells += [nbformat.v4.new_code_cell(code) for code in (seed_1, turned, worst, luckiest)]
     NotebookClient(book, kernel_name="python3", timeout=None, resources={"metadata": {"path": str(copy)}}).execute()
 
     outputs = [output for cell in book.cells if cell.cell_type == "code" for output in cell.outputs]
-    assert not [output for output in outputs if output.output_type == "error"]
-    shown = "\n".join(
-        output.get("text") or output.data.get("text/html") or output.data["text/plain"] for output in outputs
-    )
-    assert (
-        "wide: trained here (no cached model)" in shown and "Networks of your own take part in this run: wide." in shown
-    )
+    assert not [output for output in outputs if output.output_type in ("error", "stream") and output.name != "stdout"]
+    shown = "\n".join(output.get("text") or output.data["text/plain"] for output in outputs)
+    assert "wide: trained here (no cached model)" in shown and "take part in this run: wide, linear." in shown
     results = json.loads((copy / "build" / "results.json").read_text())
     for table in ("accuracies", "all_accuracies", "error_rates", "calibration", "spread", "answers"):
-        assert "wide" in results[table], table
+        assert {"wide", "linear"} <= results[table].keys(), table
     assert {"dense, wide", "conv, wide", "wide, conv-normalised"} <= results["paired_tests"].keys()
-    assert "wide, all trainings" in results["foreseen"] and "wide, all trainings" in results["named_pairs"]
-    assert "luckiest wide" in results["lucky"] and results["rises"]["wide"] in (0, 1)
-    assert results["spread"]["wide"]["runs"] == 1 and "wide" in results["losses"]["5"]
+    assert "wide, all trainings" in results["correlations"]
+    assert results["spread"]["wide"]["trainings"] == 1 and "wide" not in results["changes"]
     figures = [output.data["text/plain"] for output in outputs if "image/png" in output.get("data", {})]
-    assert len(figures) == 13 and "with 4 Axes" in figures[2]  # three panels and an empty one
-    assert results["accuracies"]["wide"]["sum %"] > results["accuracies"]["conv"]["sum %"]
+    assert len(figures) == 12 and "with 6 Axes" in figures[2]  # five panels and an empty one
     best = max(results["accuracies"], key=lambda network: results["accuracies"][network]["sum %"])
-    assert f"the best of these 3 networks is {best}," in shown and f"{best}: " in shown
-    assert [path.name.split("-")[0] for path in (copy / "models" / "local").iterdir()] == ["wide"]
+    assert f"the best of these 4 networks is {best}," in shown
+    assert results["accuracies"]["wide"]["sum %"] > results["accuracies"]["conv"]["sum %"]
+    assert {path.name.split("-")[0] for path in (copy / "models" / "local").iterdir()} == {"wide", "linear"}
+
+    # What the solutions say of their outputs
+    assert 90 < results["accuracies"]["linear"]["validation %"] < 95
+    seed_1, turned, worst, luckiest = (cell.outputs[0].data["text/plain"] for cell in book.cells[count:])
+    assert len(seed_1.splitlines()) == 5 and turned.count(" %") == 5
+    worst = {line.split()[0]: [int(word) for word in line.split()[1:4]] for line in worst.splitlines()[1:]}
+    assert worst["9"][1] > 10 and worst["9"][2] > 10 and worst["9"][0] < max(row[0] for row in worst.values())
+    advantages = {line.split()[0]: float(line.split()[-1]) for line in luckiest.splitlines()[1:]}
+    assert 0.2 < advantages["dense"] < 0.3 and advantages["conv-normalised"] < 0.1

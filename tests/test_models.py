@@ -99,17 +99,16 @@ def test_layers_that_do_not_fit_are_one_sentence():
     assert wrong("x", [1]) == "x: make_layers cannot make layers: 'list' object is not callable. Correct it."
 
 
-def test_contenders():
+def test_networks_of_ones_own():
     own = [models.Candidate(name, models.dense_layers, (784,)) for name in ("wide", "deep")]
-    assert list(models.contenders()) == ["dense", "conv"]
-    assert models.contenders(own) == {"dense": models.DENSE, "conv": models.CONV, "wide": own[0], "deep": own[1]}
+    models.check_own(own)
     assert models.notice([]) == "" and "take part in this run: wide, deep." in models.notice(own)
     for name in ("dense", "conv-normalised", "wide"):
         with pytest.raises(InputError, match=f"found {name} more than once. Rename one."):
-            models.contenders([*own, models.Candidate(name, models.dense_layers)])
+            models.check_own([*own, models.Candidate(name, models.dense_layers)])
     for no_list in (own[0], ["wide"], None):
         with pytest.raises(InputError, match=r"^own: expected a list of candidates, such as .*; found"):
-            models.contenders(no_list)
+            models.check_own(no_list)
 
 
 def test_layers_that_are_not_made_anew_are_refused():

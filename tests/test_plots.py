@@ -1,11 +1,13 @@
 """What each figure shows, and cases that the stored pictures do not: test_pictures.py compares with these."""
 
+import io
 import itertools
 
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from helpers import article, evaluation, plots
 
@@ -16,13 +18,28 @@ BLANKS = np.zeros((10, 28, 28), np.uint8)
 
 
 def test_digit_grid():
-    """Captions of two lines do not touch; one too few is an error."""
-    figure = plots.digit_grid(BLANKS, ["true 4, predicted 9\nprobability 0.87"] * 10, "Samples")
+    """Captions of two lines do not touch; errors are red; one caption too few is an error."""
+    figure = plots.digit_grid(BLANKS, ["4 read as 9, 99.996 %\nlabel disputed"] * 10, "Samples", marked=[3])
     figure.draw_without_rendering()
     boxes = [axis.title.get_window_extent() for axis in figure.axes]
     assert not any(one.overlaps(other) for one, other in itertools.pairwise(boxes))
+    assert [axis.title.get_color() == plots.WRONG for axis in figure.axes] == [place == 3 for place in range(10)]
     with pytest.raises(ValueError, match="shorter"):
-        plots.digit_grid(BLANKS, ["true 4"] * 9, "Samples")
+        plots.digit_grid(BLANKS, ["4"] * 9, "Samples")
+
+
+def test_what_has_nothing_to_show_says_why():
+    for figure in (plots.digit_grid(BLANKS[:0], [], "Samples"), plots.runs(finals()[:0], {}, "Trainings")):
+        assert figure.get_suptitle() == plots.LEFT_OUT
+
+
+def test_figure_as_png():
+    """For dense screens, on white, with alternative text."""
+    content, metadata = plots.as_png(plots.digit_grid(BLANKS, list("0123456789"), "Ten digits"))
+    picture = Image.open(io.BytesIO(content))
+    assert picture.width == pytest.approx(2 * metadata["width"], abs=2) and 800 < metadata["width"] < 900
+    assert picture.convert("RGB").getpixel((0, 0)) == (255, 255, 255)
+    assert metadata["alt"].startswith("Ten digits. Images in a grid, each under its caption")
 
 
 def test_history_curves():
@@ -31,30 +48,31 @@ def test_history_curves():
     assert left.get_ylim() == right.get_ylim() and left.get_ylim()[0] < 0.5
     curves = {line.get_label(): line.get_ydata().tolist() for line in left.lines}
     assert curves == {"training": [0.9, 0.95], "validation": [0.94, 0.96]}
-    three = plots.history_curves(dict.fromkeys(["one", "other", "third"], HISTORY), "Curves")
-    assert [axis.axison for axis in three.axes] == [True, True, True, False]
-    assert three.get_size_inches()[0] <= plots.WIDTH
+    four = plots.history_curves(dict.fromkeys(["one", "other", "third", "fourth"], HISTORY), "Curves")
+    assert [axis.axison for axis in four.axes] == [True] * 4 + [False] * 2
+    assert four.get_size_inches()[0] <= plots.WIDTH
     (axis,) = plots.history_curves({"one": {"accuracy": [0.9], "val_accuracy": [0.94]}}, "Curves").axes
     assert [tick for tick in axis.get_xticks() if tick % 1] == []
 
 
 def test_label_accuracy():
-    """The axis begins lower where an accuracy is low."""
+    """The article's dots stand beside ours, if there are any."""
     true, predicted = (np.repeat(axis.ravel(), article.CONFUSION.ravel()) for axis in np.indices((10, 10)))
     table = evaluation.label_accuracy(true, predicted)
-    (axis,) = plots.label_accuracy(table, "Accuracy").axes
-    assert [bar.get_height() for bar in axis.patches] == pytest.approx(table["accuracy %"].tolist())
-    assert axis.get_ylim() == (90, 100) and axis.get_xticklabels()[1].get_text() == "1\n(1,135)"
-    lower = table.assign(**{column: table[column] - 40 for column in ("accuracy %", "low %")})
-    assert plots.label_accuracy(lower, "Accuracy").axes[0].get_ylim() == (50, 100)
+    (axis,) = plots.label_accuracy(table, article.published_by_digit(), "Accuracy").axes
+    ours, theirs = (container.lines[0] for container in axis.containers)
+    assert ours.get_ydata().tolist() == pytest.approx(theirs.get_ydata().tolist(), abs=0.01)
+    assert (theirs.get_xdata() > ours.get_xdata()).all() and axis.get_xticklabels()[1].get_text() == "1\n(1,135)"
+    (axis,) = plots.label_accuracy(table, pd.DataFrame(), "Accuracy").axes
+    assert len(axis.containers) == 1 and axis.get_legend() is None
 
 
-def test_confusion_matrices():
-    errors = evaluation.errors_only(article.CONFUSION)
-    left, right = plots.confusion_matrices(article.CONFUSION, errors, "Confusion").axes[:2]
-    cells, wrong = ({text.get_position(): text.get_text() for text in axis.texts} for axis in (left, right))
-    assert cells[1, 1] == "1121" and cells[4, 9] == wrong[4, 9] == "15" and (1, 1) not in wrong
-    assert left.get_ylabel() == right.get_ylabel() == "true digit"
+def test_confusion_matrix():
+    """Every count is there but zeros; what is read correctly stands on grey."""
+    axis = plots.confusion_matrix(article.CONFUSION, evaluation.errors_only(article.CONFUSION), "Confusion").axes[0]
+    cells = {text.get_position(): text.get_text() for text in axis.texts}
+    assert cells[1, 1] == "1121" and cells[4, 9] == "15" and (4, 0) not in cells
+    assert len(cells) == np.count_nonzero(article.CONFUSION) and len(axis.patches) == 10
 
 
 def finals(*names):
@@ -83,14 +101,15 @@ def test_lines_of_equal_sums_are_labelled_where_they_end():
 
 
 def test_reliability():
+    """Both panels have every network's points; the right one is enlarged around the surest."""
     probabilities = np.zeros((30, 10))
     probabilities[:, 0] = np.repeat([0.55, 0.95], [10, 20])
     table = evaluation.reliability(probabilities, np.repeat([0, 1, 0], [4, 6, 20]))
-    upper, lower = plots.reliability(table, "Reliability").axes
-    points = upper.containers[0].lines[0]
-    assert points.get_xdata().tolist() == pytest.approx([55, 95]) and points.get_ydata().tolist() == [40, 100]
-    assert [bar.get_height() for bar in lower.patches] == [10, 20]
-    assert [bar.get_x() + bar.get_width() / 2 for bar in lower.patches] == pytest.approx([55, 95])
+    left, right = plots.reliability({"one": table, "other": table}, "Reliability").axes
+    for axis in (left, right):
+        points = axis.containers[1].lines[0]
+        assert points.get_xdata().tolist() == pytest.approx([55, 95]) and points.get_ydata().tolist() == [40, 100]
+    assert left.get_xlim() == (0, 100) and table["low %"].iloc[-1] > right.get_xlim()[0] > 55
 
 
 def test_links_and_confusions():
@@ -100,15 +119,16 @@ def test_links_and_confusions():
     (axis,) = plots.links_and_confusions(links, article.CONFUSION, 2, "Pairs").axes
     assert len(axis.collections[0].get_offsets()) == 45
     assert {text.get_text(): text.xy for text in axis.texts} == {"4/9": (300, 24), "3/5": (200, 11), "2/7": (0, 18)}
+    (expected,) = axis.lines
+    assert expected.get_ydata() / expected.get_xdata() == pytest.approx(199 / 500)
 
 
-def test_label_of_a_certain_prediction_stays_in_the_figure():
-    figure = plots.handwriting(np.zeros((90, 40), np.uint8), BLANKS[0], 1.0001 * np.eye(10)[7], "A seven")
-    figure.draw_without_rendering()
-    (label,), bar = figure.axes[2].texts, figure.axes[2].patches[7]
-    assert (label.get_text(), label.xy) == ("1.00", (1, 7)) and bar.get_alpha() == 1
-    box = label.get_window_extent()
-    assert box.x0 > bar.get_window_extent().x1 and box.x1 < figure.bbox.x1
+def test_readings():
+    """Each image, then each network's bars, with the digit that it reads."""
+    answers = {"dense": 1.0001 * np.eye(10)[7], "conv": 0.5 * np.eye(10)[2]}
+    image, dense, conv = plots.readings({"the picture": BLANKS[0]}, answers, "A seven").axes
+    assert image.get_title() == "the picture" and (dense.get_title(), conv.get_title()) == ("dense: 7", "conv: 2")
+    assert [bar.get_alpha() for bar in dense.patches].index(1) == 7 and dense.get_xlim() == (0, 1)
 
 
 def test_embedding():
@@ -116,7 +136,8 @@ def test_embedding():
     points = np.random.default_rng(0).normal(size=(100, 2))
     images = np.repeat(BLANKS, 10, axis=0)
     (axis,) = plots.embedding(points, labels, points[:10], images, np.array([3, 4]), "Map").axes
-    drawn = axis.collections[0]
+    drawn, alone = axis.collections[0], axis.child_axes[0].collections[0]
+    assert len(alone.get_offsets()) == 30
     digits = [labels[np.flatnonzero((points == place).all(axis=1))[0]] for place in drawn.get_offsets().data]
     assert len(set(digits)) == 10 and len(digits) == 100
     assert np.allclose(drawn.get_facecolors()[:, :3], mpl.colors.to_rgba_array(plots.DIGIT_COLORS)[digits, :3])

@@ -2,6 +2,7 @@ import json
 
 import numpy as np
 import pandas as pd
+import pytest
 
 from helpers import evaluation, report
 
@@ -9,7 +10,7 @@ COLUMNS = ["training %", "validation %", "low %", "sum %"]
 ACCURACIES = pd.DataFrame([[98.5, 98.01, 97.72, 196.51], [97.83, 98.16, 97.88, 195.99]], ["dense", "conv"], COLUMNS)
 ALL = pd.concat([ACCURACIES, ACCURACIES.iloc[:1].rename({"dense": "third"}) + 0.4])
 CORRECT = np.repeat([True, False], [9_801, 199])
-SCORES = pd.DataFrame({"here": ["so it is"], "verdict": ["holds"]}, index=["All digits are read"])
+SCORES = pd.DataFrame({"here": "so it is", "verdict": "holds, 1 of 1", "does not hold": ""}, ["All digits are read"])
 
 
 def headline(scores):
@@ -21,7 +22,7 @@ def test_headline_says_what_was_found():
     assert notice == "Mind this."
     assert "the better of its two networks is dense, 196.51 against 195.99" in choice
     low, high = (f"{100 * bound:.2f}" for bound in evaluation.wilson_interval(9_801, 10_000))
-    assert f"9,801 of 10,000 test images correctly, 98.01 % (95 % interval {low} to {high} %)" in choice
+    assert f"9,801 of 10,000 test images correctly: 98.01 % (95 % interval {low} to {high} %)" in choice
     assert "the same rule picks third, with 196.91" in slip
 
 
@@ -31,7 +32,7 @@ def test_headline_as_text_and_html():
         assert all(expected in form for expected in (*shown.sentences, "All digits are read", "holds"))
         assert "so it is" not in form
     assert "<table" in shown._repr_html_()
-    assert repr(report.PENDING).startswith("Nothing found yet: the last cell fills this in. Run all cells")
+    assert repr(report.PENDING).startswith("Nothing here yet: the last cell fills this in.")
 
 
 def test_headline_without_a_scorecard_shows_the_accuracies():
@@ -45,33 +46,38 @@ def test_numbers_of_any_size_can_be_read():
     assert {value: report.number(value) for value in shown} == shown
 
 
-def test_results_hold_all_that_has_a_name(tmp_path):
+@pytest.mark.parametrize(
+    ("share", "expected"),
+    [(0.5, "50 %"), (0.985, "98 %"), (0.9954, "99.5 %"), (0.99996, "99.996 %"), (1.0, "100 %"), (0.0, "0 %")],
+)
+def test_percent_tells_almost_certain_from_certain(share, expected):
+    assert report.percent(share) == expected
+
+
+def test_captions():
+    probabilities = np.eye(10)[[4, 9]] * 0.92
+    assert report.captions(np.array([4, 4]), probabilities) == ["4, 92 %", "4 read as 9, 92 %"]
+
+
+def test_bounds_and_deviations_stand_beside_their_value():
+    columns = ["a %", "low %", "high %", "n", "sum", "sum sd"]
+    table = pd.DataFrame([[97.8, 97.49, 98.07, 3, 1.5, 0.25]], ["dense"], columns)
+    shown = report.readable(table)
+    assert shown.columns.tolist() == ["a % (95 % interval)", "n", "sum, mean ± sd"]
+    assert shown.loc["dense"].tolist() == ["97.80 (97.49 to 98.07)", 3, "1.50 ± 0.25"]
+    assert "Left out" in repr(report.readable(pd.DataFrame(columns=["a %", "low %", "high %"])))
+
+
+def test_results_are_written_by_name(tmp_path):
     path = tmp_path / "new" / "results.json"
-    table = pd.DataFrame({"%": [1.5, 2.5]}, index=pd.MultiIndex.from_tuples([("dense", 1), ("conv", 2)]))
-    mapping = {"dense": pd.Series({"a": 0.5})}
-    report.write_results({"table": table, "count": np.int64(3), "matrix": np.eye(2, dtype=int), "of": mapping}, path)
-    expected = {"table": {"dense, 1": {"%": 1.5}, "conv, 2": {"%": 2.5}}, "count": 3, "matrix": [[1, 0], [0, 1]]}
-    assert json.loads(path.read_text()) == expected | {"of": {"dense": {"a": 0.5}}}
-
-
-class Fails(dict):
-    def __bool__(self):
-        raise RuntimeError
-
-
-def test_whatever_else_has_a_name_is_passed_over(tmp_path):
-    """A reader's own: lists of lists of any length, a list in itself, dates, an object that fails when asked."""
-    itself = []
-    itself.append(itself)
-    dates = pd.DataFrame({"day": pd.to_datetime(["2021-01-01"])})
-    names = {"_hidden": 1, "Out": {1: 2}, "module": np, "mixed": {"a": np}, "nothing": {}, "flag": True}
-    names |= {"images": np.zeros((20, 28, 28)), "flags": np.array([True]), "dates": dates, "itself": itself}
-    names |= {"lists": [[1], [1, 2]], "arrays": [np.eye(2), np.eye(3)], "fails": Fails(), "words": {"a": "b"}}
-    report.write_results(names | {"z": 1}, tmp_path / "results.json")
-    assert json.loads((tmp_path / "results.json").read_text()) == {"z": 1}
+    table = pd.DataFrame({"%": [1.5, 2.5]}, index=["dense", "conv"])
+    of = {"a": pd.Series({1: 0.5})}
+    report.write_results(path, table=table, count=np.int64(3), matrix=np.eye(2, dtype=int), of=of)
+    expected = {"table": {"dense": {"%": 1.5}, "conv": {"%": 2.5}}, "count": 3, "matrix": [[1, 0], [0, 1]]}
+    assert json.loads(path.read_text()) == expected | {"of": {"a": {"1": 0.5}}}
 
 
 def test_results_that_cannot_be_written_end_nothing(tmp_path, capsys):
     (tmp_path / "build").write_text("a file")
-    report.write_results({"z": 1}, tmp_path / "build" / "results.json")
+    report.write_results(tmp_path / "build" / "results.json", z=1)
     assert capsys.readouterr().out == "build/results.json, for the tests, could not be written: File exists.\n"

@@ -67,7 +67,7 @@ def test_only_the_modules_about_networks_import_tensorflow():
 @pytest.mark.tensorflow
 def test_errors_reach_a_notebook_in_a_sentence():
     """Those that the project foresees, its own interruptions too; others keep their traceback."""
-    start = "from helpers.startup import start_notebook\nstart_notebook()\nfrom helpers import models, training"
+    start = "from helpers.startup import start_tensorflow\nstart_tensorflow()\nfrom helpers import models, training"
     foreseen = {
         "training.Settings(epochs=0)": "InputError: epochs: expected a whole number from 1 to 429",
         "models.Candidate('flat', models.conv_layers, (784,)).build()": "InputError: flat: Keras cannot make a network",

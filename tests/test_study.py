@@ -91,7 +91,7 @@ def test_finals_are_in_order():
 def test_spread_by_hand():
     runs = [run(seed=seed, training=share, validation=0.9) for seed, share in ((1, 0.95), (2, 0.97), (3, 0.99))]
     table = study.spread(study.finals(runs, ["dense"]))
-    assert table.loc["dense", ["runs", "training %", "training % sd"]].tolist() == pytest.approx([3, 97, 2])
+    assert table.loc["dense", ["trainings", "training %", "training % sd"]].tolist() == pytest.approx([3, 97, 2])
     assert table.loc["dense", ["validation % sd", "sum %", "sum % sd"]].tolist() == pytest.approx([0, 187, 2], abs=1e-9)
 
 
@@ -100,7 +100,7 @@ def test_wins_by_hand():
     runs = [run("dense", 1, 0.99, 0.95), run("dense", 2, 0.90, 0.96)]
     runs += [run("conv", 1, 0.95, 0.95), run("conv", 2, 0.95, 0.96)]
     row = study.wins(study.finals(runs, ["dense", "conv"])).loc["dense beats conv"]
-    assert row[["by validation %", "by sum %"]].tolist() == [50, 50]
+    assert row[["by validation, % of pairs", "by sum, % of pairs"]].tolist() == [50, 50]
 
 
 def test_wins_are_the_mann_whitney_statistic():
@@ -110,7 +110,7 @@ def test_wins_are_the_mann_whitney_statistic():
         rng = np.random.default_rng(0)
         samples = {name: rng.normal(mean, 0.01, count) for name, mean in (("dense", 0.9), ("conv", 0.91))}
         runs = [run(name, seed, 0.9, each) for name, sample in samples.items() for seed, each in enumerate(sample)]
-        share, low, high = study.wins(study.finals(runs, ["dense", "conv"])).iloc[0, :3]
+        share, low, high = study.wins(study.finals(runs, ["dense", "conv"])).iloc[0, 3:]
         assert share == pytest.approx(100 * mannwhitneyu(*samples.values()).statistic / count**2)
         assert 0 < low < share < high < 100
         widths.append(high - low)
@@ -123,10 +123,23 @@ def test_mean_history_by_hand():
     assert mean.index.tolist() == [1, 2] and mean["accuracy"].tolist() == pytest.approx([0.5, 0.97])
 
 
-def test_late_rises_by_hand():
-    rising, falling, short = ({"val_loss": losses} for losses in ([0.5, 0.1, 0.2], [0.5, 0.2, 0.2], [0.5]))
-    runs = [run(seed=seed) | {"history": history} for seed, history in enumerate([rising, falling, rising, short])]
-    assert (study.late_rises(runs, "dense"), study.late_rises(runs, "conv")) == (2, 0)
+def test_last_changes_by_hand():
+    """Three changes with mean 30 and standard deviation 62.4: t(0.975, 2) = 4.303, over the root of 3."""
+    losses = [[0.5, 0.1, 0.2], [0.5, 0.2, 0.18], [0.5, 0.19, 0.2]]
+    runs = [run(seed=seed) | {"history": {"val_loss": each}} for seed, each in enumerate(losses)]
+    table = study.last_changes([*runs, runs[0] | {"candidate": "conv"}], ["dense", "conv"])
+    margin = 4.303 * np.std([100, -20, 10], ddof=1) / np.sqrt(3)
+    expected = [580 / 3, 30, 30 - margin, 30 + margin, 2, 3]
+    assert table.index.tolist() == ["dense"] and table.loc["dense"].tolist() == pytest.approx(expected, rel=1e-3)
+
+
+def test_shared_errors_by_hand():
+    runs = [run(misread=[2, 5]), run("conv", misread=[5, 7]), run(seed=2, misread=[5])]
+    table = study.shared_errors(runs, np.arange(10), count=2)
+    assert table.index.tolist() == [5, 2]  # the most frequent first, and of equals the first
+    assert table.loc[5, ["label", "misread by", "dense", "conv"]].tolist() == [5, 3, 2, 1]
+    assert table["mostly read as"].tolist() == [1, 1]
+    assert study.shared_errors([], np.arange(10)).empty
 
 
 def test_misread_images_and_confusions():
@@ -277,16 +290,17 @@ def test_committed_study_is_large_and_sound(committed):
 def test_committed_study_is_of_these_networks(committed, mnist, monkeypatch):
     """Of the layers, settings and data that the project has now; to find that out, no network is built."""
     from helpers import models
+    from helpers.training import Settings
 
     monkeypatch.setattr(models.Candidate, "build", lambda candidate: pytest.fail("a network was built"))
-    assert study.runs_of_these_networks(mnist, epochs=5) == committed
-    assert study.runs_of_these_networks(mnist, epochs=4) == []
-    assert study.runs_of_these_networks(replace(mnist, digest="of other data"), epochs=5) == []
-    monkeypatch.setattr(models, "CANDIDATES", models.CANDIDATES[:2])
-    assert study.runs_of_these_networks(mnist, epochs=5) == []
+    settings = Settings(seed=1)
+    assert study.matching_runs(models.CANDIDATES, mnist, settings) == committed
     other = replace(models.CONV_NORMALISED, make_layers=lambda: models.conv_layers()[1:])
-    monkeypatch.setattr(models, "CANDIDATES", (*models.CANDIDATES, other))
-    assert study.runs_of_these_networks(mnist, epochs=5) == []
+    for candidates in (models.CANDIDATES[:2], (models.DENSE, models.CONV, other)):
+        assert study.matching_runs(candidates, mnist, settings) == []
+    assert study.matching_runs(models.CANDIDATES, mnist, Settings(epochs=4)) == []
+    assert study.matching_runs(models.CANDIDATES, mnist, Settings(batch_size=32)) == []
+    assert study.matching_runs(models.CANDIDATES, replace(mnist, digest="of other data"), settings) == []
 
 
 @pytest.mark.slow
