@@ -68,16 +68,9 @@ def scorecard(
 ) -> pd.DataFrame:
     """The article's seven claims, what is found over all runs of a study, and whether they hold.
 
-    Each claim consists of statements that are true or false. A published figure must lie where
-    one more training's could be expected; what is said of single trainings must be true of
-    three out of four of them, or of their pairs (`OFTEN`); the rest is judged by averages.
-
-    Parameters
-    ----------
-    runs, finals
-        As `study.load_runs` and `study.finals` return them.
-    links, nearby, labels
-        Of the test images: as `embedding.links` and `embedding.digits_nearby` return them, and digits, shape (n,).
+    Each claim consists of statements that are true or false. A published figure must lie where one more training's
+    could be expected; what is said of single trainings must be true of three out of four of them, or of their pairs
+    (`OFTEN`); the rest is judged by averages. Links and digits nearby are as `embedding` returns them.
 
     Returns
     -------

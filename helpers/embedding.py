@@ -1,4 +1,8 @@
-"""Spectral embedding: images as points in a plane, close together if they look alike; and what their neighbours say."""
+"""Spectral embedding: images as points in a plane, close together if they look alike; and what their neighbours say.
+
+Labels are digits 0 to 9, shape (n,), points of shape (n, 2), counts of pairs of digits of shape (10, 10); a graph is
+what `neighbour_graph` returns, and links are what `links` returns.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,20 +22,10 @@ ARPACK_UP_TO = 20_000  # images
 
 
 def neighbour_graph(images: np.ndarray, n_neighbors: int = 5) -> csr_matrix:
-    """Join each image to those most like it, by the distance between their pixels.
+    """Join each image, uint8 (n, 28, 28), to those most like it, by the distance between their pixels.
 
-    Parameters
-    ----------
-    images
-        Pixels 0 to 255, uint8, shape (n, 28, 28).
-    n_neighbors
-        How many images each is joined to, itself among them.
-
-    Returns
-    -------
-    csr_matrix
-        Shape (n, n), symmetric: 1 where two images are joined from both sides, 0.5 where from
-        one, as in scikit-learn's `SpectralEmbedding`.
+    Each is joined to `n_neighbors`, itself among them. The graph is symmetric, shape (n, n): 1 where two images are
+    joined from both sides, 0.5 where from one, as in scikit-learn's `SpectralEmbedding`.
     """
     pixels = normalise(images).reshape(len(images), -1)
     joined = kneighbors_graph(pixels, n_neighbors, include_self=True)
@@ -41,18 +35,8 @@ def neighbour_graph(images: np.ndarray, n_neighbors: int = 5) -> csr_matrix:
 def spectral_embedding(graph: csr_matrix, seed: int = 12345) -> np.ndarray:
     """Lay a graph out in the plane so that images that are joined lie close together.
 
-    Parameters
-    ----------
-    graph
-        As `neighbour_graph` returns it.
-    seed
-        Where the eigenvalue solver starts.
-
-    Returns
-    -------
-    ndarray
-        Coordinates, shape (n, 2): the two eigenvectors of the graph's Laplacian that follow
-        the constant one. Only their ratios mean anything.
+    The coordinates are the two eigenvectors of the graph's Laplacian that follow the constant one; only their ratios
+    mean anything. The eigenvalue solver starts from the seed.
     """
     solver = "arpack" if graph.shape[0] <= ARPACK_UP_TO else "amg"
     method = SpectralEmbedding(2, affinity="precomputed", random_state=seed, eigen_solver=solver)
@@ -72,30 +56,15 @@ def _global_seed(seed: int) -> Iterator[None]:
 
 
 def label_centres(points: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Where each digit's points lie: their median, coordinate by coordinate, shape (10, 2).
-
-    Parameters
-    ----------
-    points
-        Shape (n, 2).
-    labels
-        Digits 0 to 9, shape (n,); each digit at least once.
-    """
+    """Where each digit's points lie: their median, coordinate by coordinate, shape (10, 2)."""
     return np.stack([np.median(points[labels == digit], axis=0) for digit in range(10)])
 
 
 def spread_out(points: np.ndarray, labels: np.ndarray, avoid: np.ndarray, of_each: int = 2) -> np.ndarray:
-    """Indices of points of each digit, as many `of_each`, that lie far from each other and from some places.
+    """Indices of points of each digit, as many `of_each`, that lie far from each other and from the places to avoid.
 
-    Each point chosen is the one farthest from the places and from the points chosen before it
+    Each point chosen is the one farthest from the places, (m, 2), and from the points chosen before it
     (T. F. Gonzalez, "Clustering to minimize the maximum intercluster distance", 1985).
-
-    Parameters
-    ----------
-    points, labels
-        Shape (n, 2); digits 0 to 9, shape (n,).
-    avoid
-        Places to keep away from, shape (m, 2), at least one.
     """
     distance = np.linalg.norm(points[:, None] - avoid[None], axis=2).min(axis=1)
     chosen: list[int] = []
@@ -110,17 +79,7 @@ def spread_out(points: np.ndarray, labels: np.ndarray, avoid: np.ndarray, of_eac
 def links(graph: csr_matrix, labels: np.ndarray) -> np.ndarray:
     """Count, for any two digits, the pairs of joined images that show them.
 
-    Parameters
-    ----------
-    graph
-        As `neighbour_graph` returns it.
-    labels
-        Digits 0 to 9, shape (n,).
-
-    Returns
-    -------
-    ndarray
-        Counts, shape (10, 10), symmetric; each joined pair of different images counts once.
+    The counts are symmetric; each joined pair of different images counts once.
     """
     pairs = triu(graph, k=1).tocoo()
     counts = np.zeros((10, 10), dtype=int)
@@ -129,13 +88,7 @@ def links(graph: csr_matrix, labels: np.ndarray) -> np.ndarray:
 
 
 def digits_nearby(graph: csr_matrix, labels: np.ndarray) -> np.ndarray:
-    """Which digits are shown by the images that each image is joined to, bool, shape (n, 10).
-
-    Parameters
-    ----------
-    graph, labels
-        As `links` takes them.
-    """
+    """Which digits are shown by the images that each image is joined to, bool, shape (n, 10)."""
     others = graph - diags_array(graph.diagonal())
     return others @ np.eye(10)[labels] > 0
 
@@ -143,16 +96,8 @@ def digits_nearby(graph: csr_matrix, labels: np.ndarray) -> np.ndarray:
 def isolation(links: np.ndarray) -> pd.DataFrame:
     """How far each digit keeps to itself, the most isolated digit first.
 
-    Parameters
-    ----------
-    links
-        As `links` returns it.
-
-    Returns
-    -------
-    DataFrame
-        Ten rows, indexed by `digit`: `links to others %`, the share of other digits among the
-        neighbours of its images, and `most often to`, the other digit most frequent there.
+    `links to others %` is the share of other digits among the neighbours of its images, and `most often to` the other
+    digit most frequent there.
     """
     same = np.diag(links)
     others = links - np.diag(same)
@@ -167,21 +112,11 @@ def isolation(links: np.ndarray) -> pd.DataFrame:
 def link_confusion_correlation(
     links: np.ndarray, confusion: np.ndarray, permutations: int = 9999, seed: int = 12345
 ) -> tuple[float, float]:
-    """Rank correlation, over the 45 pairs of digits, of links with confusions.
+    """Spearman's rank correlation, over the 45 pairs of digits, of links with confusions; and its p.
 
-    Parameters
-    ----------
-    links
-        As `links` returns it.
-    confusion
-        Counts, shape (10, 10): rows true, columns predicted. Both directions are added.
-
-    Returns
-    -------
-    correlation, p
-        Spearman's correlation, and how often it is as high or higher when the digits of one matrix are
-        permuted at random. Pairs that share a digit are not independent, so digits are permuted, not pairs
-        (N. Mantel, "The detection of disease clustering and a generalized regression approach", 1967).
+    Both directions of the confusion counts are added. p is how often the correlation is as high or higher when the
+    digits of one matrix are permuted at random: pairs that share a digit are not independent, so digits are permuted,
+    not pairs (N. Mantel, "The detection of disease clustering and a generalized regression approach", 1967).
     """
     pairs = np.triu_indices(10, k=1)
     linked = np.zeros((10, 10))

@@ -1,4 +1,10 @@
-"""How good the trained networks are, and how far the figures can be trusted."""
+"""How good the trained networks are, and how far the figures can be trusted.
+
+Labels are digits 0 to 9, shape (n,); probabilities floats of shape (n, 10), one column per digit; confusion counts
+of shape (10, 10), rows true, columns predicted. A history holds `accuracy` and `val_accuracy`, one share between 0
+and 1 per epoch; `correct` says, for each network by its name, whether it reads each image correctly, bool (n,).
+Intervals run from `low` to `high` and are of 95 %.
+"""
 
 import itertools
 from collections.abc import Mapping, Sequence
@@ -12,8 +18,7 @@ from scipy.stats import binomtest
 def wilson_interval(successes: int, trials: int, confidence: float = 0.95) -> tuple[float, float]:
     """Wilson score interval of a share, such as an accuracy: two bounds between 0 and 1.
 
-    Source: E. B. Wilson, "Probable inference, the law of succession, and statistical
-    inference", 1927, as implemented by SciPy.
+    Source: E. B. Wilson, "Probable inference, the law of succession, and statistical inference", 1927, by SciPy.
     """
     interval = binomtest(successes, trials).proportion_ci(confidence, method="wilson")
     return float(interval.low), float(interval.high)
@@ -27,21 +32,10 @@ def wilson_columns(successes: pd.Series, trials: pd.Series | int) -> pd.DataFram
 
 
 def epoch_accuracies(history: Mapping[str, Sequence[float]], images: int) -> pd.DataFrame:
-    """Training and validation accuracy of one model, in percent, one row per epoch.
+    """Training and validation accuracy of one network, `training %` and `validation %`, one row per epoch.
 
-    Parameters
-    ----------
-    history
-        `accuracy` and `val_accuracy`, one share between 0 and 1 per epoch.
-    images
-        How many images the validation accuracy is the share of.
-
-    Returns
-    -------
-    DataFrame
-        The columns `training %`, `validation %`, and `low %` and `high %`, the Wilson 95 %
-        interval of the validation accuracy. The training accuracy has none: it is not the share
-        of one network, but an average over a network that changes all the time.
+    The validation accuracy, a share of so many images, has its Wilson interval. The training accuracy has none: it is
+    no share of one network's, but an average over a network that changes all the time.
     """
     shares = pd.DataFrame({"training %": history["accuracy"], "validation %": history["val_accuracy"]})
     shares.index = pd.RangeIndex(1, len(shares) + 1, name="epoch")
@@ -49,42 +43,19 @@ def epoch_accuracies(history: Mapping[str, Sequence[float]], images: int) -> pd.
 
 
 def final_accuracies(histories: Mapping[str, Mapping[str, Sequence[float]]], images: int) -> pd.DataFrame:
-    """Accuracies after the last epoch, and the sum by which the article chooses.
-
-    Parameters
-    ----------
-    histories, images
-        As `epoch_accuracies` takes them; one history per model, by the model's name.
-
-    Returns
-    -------
-    DataFrame
-        One row per model; the columns of `epoch_accuracies`, and `sum %`.
-    """
+    """Last row of `epoch_accuracies` of each network, by its name, and `sum %`, by which the article chooses."""
     rows = {name: epoch_accuracies(history, images).iloc[-1] for name, history in histories.items()}
-    table = pd.DataFrame.from_dict(rows, orient="index").rename_axis("model")
+    table = pd.DataFrame.from_dict(rows, orient="index").rename_axis("network")
     return table.assign(**{"sum %": table["training %"] + table["validation %"]})
 
 
 def error_rates(correct: Mapping[str, np.ndarray], reference: str) -> pd.DataFrame:
-    """Share of the images that each model misreads, and its relative change from one of the models.
+    """Images that each network misreads: `errors`, `error %` with its Wilson interval, and `change %`.
 
-    Parameters
-    ----------
-    correct
-        For each model, by its name: whether it reads each image correctly, bool, shape (n,).
-    reference
-        The model that the others are compared with.
-
-    Returns
-    -------
-    DataFrame
-        One row per model: `errors`, `error %`, its Wilson 95 % interval from `low %` to `high %`, and
-        `change %`, by how much the error rate is higher than the reference's; not a finite number
-        if the reference makes no errors.
+    The last is by how much the error rate is above the reference's; no finite number if that makes no errors.
     """
     wrong = ~pd.DataFrame(correct)
-    table = pd.DataFrame({"errors": wrong.sum()}).rename_axis("model")
+    table = pd.DataFrame({"errors": wrong.sum()}).rename_axis("network")
     table["error %"] = 100 * table["errors"] / len(wrong)
     table = table.join(wilson_columns(table["errors"], len(wrong)))
     table["change %"] = 100 * (table["error %"] / table.loc[reference, "error %"] - 1)
@@ -92,20 +63,11 @@ def error_rates(correct: Mapping[str, np.ndarray], reference: str) -> pd.DataFra
 
 
 def paired_tests(correct: Mapping[str, np.ndarray]) -> pd.DataFrame:
-    """Compare models two by two on the images that one of them reads correctly and the other does not.
+    """Compare networks two by two on the images that one of them reads correctly and the other does not.
 
-    Parameters
-    ----------
-    correct
-        As `error_rates` takes it.
-
-    Returns
-    -------
-    DataFrame
-        One row per pair of models: how many images are `read by the first only` and `by the second only`,
-        the `difference, points` of their accuracies, its 95 % interval from `low, points` to `high, points`,
-        and the two-sided `p` of the exact McNemar test (Q. McNemar, "Note on the sampling error of
-        the difference between correlated proportions or percentages", 1947, as implemented by mlxtend).
+    How many images are `read by the first only` and `by the second only`, the `difference, points` of the accuracies
+    with its interval, and the two-sided `p` of the exact McNemar test (Q. McNemar, "Note on the sampling error of the
+    difference between correlated proportions or percentages", 1947, as implemented by mlxtend).
     """
     rows = {}
     for (first, one), (second, other) in itertools.combinations(correct.items(), 2):
@@ -126,16 +88,16 @@ def paired_tests(correct: Mapping[str, np.ndarray]) -> pd.DataFrame:
 
 
 def selection_bias(correct: np.ndarray, splits: int = 1000, seed: int = 12345) -> pd.Series:
-    """How much better the best of several models looks on the images that it was chosen by than on others.
+    """How much better the best of several networks looks on the images that it was chosen by than on others.
 
-    The images are split at random into two halves, over and over. On one half the model with
-    the highest accuracy is chosen (of equals the first), on the other half it is evaluated again.
-    A choice by all images has less bias, since an accuracy varies less over all of them than over half.
+    The images are split at random into two halves, over and over. On one half the network with the highest accuracy
+    is chosen (of equals the first), on the other half it is evaluated again. A choice by all images has less bias,
+    since an accuracy varies less over all of them than over half.
 
     Parameters
     ----------
     correct
-        Whether each model reads each image correctly, bool, shape (models, n), n at least 2.
+        Whether each network reads each image correctly, bool, shape (networks, n), n at least 2.
 
     Returns
     -------
@@ -153,18 +115,9 @@ def selection_bias(correct: np.ndarray, splits: int = 1000, seed: int = 12345) -
 
 
 def label_accuracy(true_labels: np.ndarray, predicted_labels: np.ndarray) -> pd.DataFrame:
-    """Share of each digit's images predicted correctly, with its Wilson 95 % interval.
+    """Share of each digit's images predicted correctly, `accuracy %` with its Wilson interval, one row per digit.
 
-    Parameters
-    ----------
-    true_labels, predicted_labels
-        Digits 0 to 9, shape (n,).
-
-    Returns
-    -------
-    DataFrame
-        Ten rows, indexed by `digit`; the columns `images` and `correct` are counts, and
-        `low %` and `high %` bound `accuracy %`. A digit that no image shows has no accuracy.
+    `images` and `correct` are counts. A digit that no image shows has no accuracy.
     """
     images = np.bincount(true_labels, minlength=10)
     correct = np.bincount(true_labels[true_labels == predicted_labels], minlength=10)
@@ -174,30 +127,13 @@ def label_accuracy(true_labels: np.ndarray, predicted_labels: np.ndarray) -> pd.
 
 
 def errors_only(confusion: np.ndarray) -> np.ndarray:
-    """Errors in percent of the images that show the digit, with zeros on the diagonal, shape (10, 10).
-
-    Parameters
-    ----------
-    confusion
-        Counts, shape (10, 10): rows true, columns predicted.
-    """
+    """Errors in percent of the images that show the digit, with zeros on the diagonal, shape (10, 10)."""
     images = np.maximum(confusion.sum(axis=1, keepdims=True), 1)
     return 100 * (confusion - np.diag(np.diag(confusion))) / images
 
 
 def confused_pairs(confusion: np.ndarray) -> pd.Series:
-    """How often the two digits of each pair are taken for each other, in both directions together.
-
-    Parameters
-    ----------
-    confusion
-        Counts, shape (10, 10): rows true, columns predicted.
-
-    Returns
-    -------
-    Series
-        45 counts, indexed by `pair` ("4/9"), the worst pair first.
-    """
+    """How often the digits of each pair ("4/9") are taken for each other, either way: 45 counts, the highest first."""
     first, second = np.triu_indices(10, k=1)
     pairs = pd.Index([f"{i}/{j}" for i, j in zip(first, second, strict=True)], name="pair")
     counts = pd.Series((confusion + confusion.T)[first, second], pairs, name="errors")
@@ -207,36 +143,17 @@ def confused_pairs(confusion: np.ndarray) -> pd.Series:
 def top_pairs(confusions: np.ndarray) -> pd.DataFrame:
     """Whether each pair of digits is among the two most confused; what ties with the second is, too.
 
-    Parameters
-    ----------
-    confusions
-        Counts of each training, shape (trainings, 10, 10).
-
-    Returns
-    -------
-    DataFrame
-        Bool, one row per training, one column per pair ("4/9").
+    Takes confusion counts of shape (trainings, 10, 10); bool, one row per training, one column per pair ("4/9").
     """
     counts = pd.DataFrame([confused_pairs(confusion) for confusion in confusions]).reset_index(drop=True)
     return counts.ge(counts.apply(lambda row: row.nlargest(2).iloc[-1], axis=1), axis=0)
 
 
 def reliability(probabilities: np.ndarray, true_labels: np.ndarray) -> pd.DataFrame:
-    """How often predictions are right that were made with a given probability.
+    """How often predictions, the most probable digits, are right that were made with a given probability.
 
-    Parameters
-    ----------
-    probabilities
-        Of the ten classes, floats from 0 to 1, shape (n, 10); the prediction is the most probable class.
-    true_labels
-        Digits 0 to 9, shape (n,).
-
-    Returns
-    -------
-    DataFrame
-        One row per bin that has images, a tenth wide and indexed by its bounds ("0.9 to 1.0"): `images`,
-        `probability %`, the mean probability given to the prediction, and `accuracy %`, with its
-        Wilson 95 % interval from `low %` to `high %`.
+    One row per bin that has images, a tenth wide and indexed by its bounds ("0.9 to 1.0"): `images`, `probability %`,
+    the mean probability given to the prediction, and `accuracy %`, with its Wilson interval.
     """
     probability = probabilities.max(axis=1).astype(float)
     correct = probabilities.argmax(axis=1) == true_labels
@@ -256,15 +173,10 @@ def reliability(probabilities: np.ndarray, true_labels: np.ndarray) -> pd.DataFr
 
 
 def expected_calibration_error(table: pd.DataFrame) -> float:
-    """By how many points probabilities and accuracies differ, averaged over the images.
+    """By how many points probabilities and accuracies of a `reliability` table differ, averaged over the images.
 
-    Source: M. P. Naeini, G. F. Cooper, M. Hauskrecht, "Obtaining well calibrated probabilities
-    using Bayesian binning", 2015.
-
-    Parameters
-    ----------
-    table
-        As `reliability` returns it.
+    Source: M. P. Naeini, G. F. Cooper, M. Hauskrecht, "Obtaining well calibrated probabilities using Bayesian
+    binning", 2015.
     """
     gaps = (table["accuracy %"] - table["probability %"]).abs()
     return float((table["images"] * gaps).sum() / table["images"].sum())

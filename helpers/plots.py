@@ -1,7 +1,9 @@
 """One function per figure: arrays or a table in, Figure out.
 
 Images are of shape (n, 28, 28), from 0 for paper to 255 for ink; labels are digits from 0 to 9, shape (n,);
-confusion counts are of shape (10, 10): rows true, columns predicted.
+confusion counts are of shape (10, 10): rows true, columns predicted. Tables are what the function of the same
+subject returns in `evaluation`, `study` or `article`; a name before each says which network it is of. The first line
+of a docstring is part of the figure's alternative text.
 """
 
 import functools
@@ -78,10 +80,7 @@ def digit_grid(
 ) -> Figure:
     """Images in a grid, each under its caption; errors are marked in red.
 
-    Parameters
-    ----------
-    marked
-        Places in the grid, from 0, that are marked.
+    `marked` holds the places in the grid, from 0, that are marked.
     """
     if not len(images):
         return _left_out()
@@ -104,10 +103,7 @@ def digit_grid(
 def history_curves(histories: Mapping[str, Mapping[str, Sequence[float]]], title: str) -> Figure:
     """Training and validation accuracy epoch by epoch, one panel per network, on one scale.
 
-    Parameters
-    ----------
-    histories
-        For each network, by its name: `accuracy` and `val_accuracy`, one float per epoch.
+    A history holds `accuracy` and `val_accuracy`, one float per epoch.
     """
     rows, columns = -(-len(histories) // 3), min(len(histories), 3)
     figure = Figure(figsize=(WIDTH * max(columns, 1.6) / 3, 3.0 * rows + 0.3))
@@ -134,12 +130,7 @@ def history_curves(histories: Mapping[str, Mapping[str, Sequence[float]]], title
 def runs(finals: pd.DataFrame, published: Mapping[str, tuple[float, float]], title: str) -> Figure:
     """Each training as a point, by its final training and validation accuracy; stars are the article's.
 
-    Parameters
-    ----------
-    finals
-        As `study.finals` returns it; if it is empty, the figure says why.
-    published
-        The article's training and validation accuracy of some of the networks, in percent.
+    Takes `study.finals`, and by name the article's training and validation accuracies in percent.
     """
     if finals.empty:
         return _left_out()
@@ -176,13 +167,7 @@ def _lines_of_equal_sums(axis: Axes) -> None:
 
 @_styled
 def reliability(tables: Mapping[str, pd.DataFrame], title: str) -> Figure:
-    """How often predictions are right, by the probability given to them: all of them, and the surest enlarged.
-
-    Parameters
-    ----------
-    tables
-        For each network, by its name, what `evaluation.reliability` returns.
-    """
+    """How often predictions are right, by the probability given to them: all of them, and the surest enlarged."""
     figure = Figure(figsize=(WIDTH, 4.4))
     figure.suptitle(title)
     left, right = figure.subplots(1, 2)
@@ -203,16 +188,9 @@ def reliability(tables: Mapping[str, pd.DataFrame], title: str) -> Figure:
 
 @_styled
 def links_and_confusions(links: np.ndarray, confusion: np.ndarray, named: int, title: str) -> Figure:
-    """Each pair of digits as a point: how often the two are neighbours, and how often confused.
+    """Each pair of digits as a point: how often the two are neighbours, and how often confused, either way.
 
-    Parameters
-    ----------
-    links
-        As `embedding.links` returns it.
-    confusion
-        Both directions are added.
-    named
-        How many pairs are labelled: those with most links, and as many with most confusions.
+    Labelled are the pairs with most links and those with most confusions, as many as `named` of each.
     """
     first, second = np.triu_indices(10, k=1)
     linked, confused = links[first, second], (confusion + confusion.T)[first, second]
@@ -243,13 +221,7 @@ def links_and_confusions(links: np.ndarray, confusion: np.ndarray, named: int, t
 
 @_styled
 def label_accuracy(table: pd.DataFrame, published: pd.DataFrame, title: str) -> Figure:
-    """Accuracy on each digit as a dot with its 95 % interval; where there are any, the article's beside it.
-
-    Parameters
-    ----------
-    table, published
-        As `evaluation.label_accuracy` and `article.published_by_digit` return them; the latter may be empty.
-    """
+    """Accuracy on each digit as a dot with its 95 % interval; where there are any, the article's beside it."""
     figure = Figure(figsize=(WIDTH, 3.8))
     axis = figure.subplots()
     aside = 0.0 if published.empty else 0.12
@@ -268,13 +240,7 @@ def label_accuracy(table: pd.DataFrame, published: pd.DataFrame, title: str) -> 
 
 @_styled
 def confusion_matrix(confusion: np.ndarray, errors: np.ndarray, title: str) -> Figure:
-    """How many images of each digit are taken for which: errors in red, the more the darker; on the diagonal none.
-
-    Parameters
-    ----------
-    errors
-        As `evaluation.errors_only` returns them.
-    """
+    """How many images of each digit are taken for which: errors in red, the more the darker; on the diagonal none."""
     figure = Figure(figsize=(WIDTH, 7.2))
     axis = figure.subplots()
     image = axis.imshow(errors, cmap="Reds", vmin=0, vmax=max(errors.max(), 0.1))
@@ -297,12 +263,7 @@ def confusion_matrix(confusion: np.ndarray, errors: np.ndarray, title: str) -> F
 def readings(images: Mapping[str, np.ndarray], probabilities: Mapping[str, np.ndarray], title: str) -> Figure:
     """Images of one digit, and beside them the probabilities that networks give to the ten digits.
 
-    Parameters
-    ----------
-    images
-        By what each is called: 0 black to 255 white, shape (height, width).
-    probabilities
-        By the networks' names, each of shape (10,).
+    Images, by what each is called, are 0 black to 255 white, shape (height, width); probabilities of shape (10,).
     """
     count = len(images) + len(probabilities)
     figure = Figure(figsize=(WIDTH, 2.2 + 1.6 / count * (WIDTH / 4)))
@@ -331,14 +292,7 @@ def embedding(
 ) -> Figure:
     """A map on which each image is a point in its digit's colour; 3, 5 and 8, which overlap, are shown again, alone.
 
-    Parameters
-    ----------
-    points
-        Coordinates, shape (n, 2).
-    centres
-        Where to write each digit, shape (10, 2).
-    shown
-        Indices of the images to draw.
+    Points have the shape (n, 2); digits are written at the centres, (10, 2); the images with these indices are shown.
     """
     figure = Figure(figsize=(WIDTH, 7))
     axis = figure.subplots()

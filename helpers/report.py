@@ -108,19 +108,11 @@ def readable(table: pd.DataFrame) -> pd.DataFrame | Headline:
 def headline(
     notices: Sequence[str], accuracies: pd.DataFrame, articles: pd.DataFrame, correct: np.ndarray, scores: pd.DataFrame
 ) -> Headline:
-    """Sum a run up.
+    """Sum a run up: what a reader must know about it first, what was found, and the verdicts.
 
-    Parameters
-    ----------
-    notices
-        What a reader must know about the run first.
-    accuracies, articles
-        As `evaluation.final_accuracies` returns them: of the article's two networks and the reader's
-        own, and of the article's two and the convolutional one on normalised pixels.
-    correct
-        Whether the best of the former reads each test image correctly, bool, shape (n,).
-    scores
-        As `article.scorecard` returns it, or empty.
+    Accuracies are as `evaluation.final_accuracies` returns them: of the article's two networks and the reader's own,
+    and of the article's two and the convolutional one on normalised pixels. `correct` says whether the best of the
+    former reads each test image correctly. Scores are as `article.scorecard` returns them, or empty.
     """
     sums, all_sums = (table["sum %"].sort_values(ascending=False) for table in (accuracies, articles))
     field = "better of its two networks" if len(sums) == 2 else f"best of these {len(sums)} networks"

@@ -59,26 +59,18 @@ def run_study(
     epochs: int = 5,
     names: Collection[str] | None = None,
 ) -> int:
-    """Train every candidate with every seed that is not in the file yet; return how many runs were done.
+    """Train every candidate, or those of these names, with every seed that is not in the file yet; return how many.
 
-    May be killed at any moment and started again: a run is in the file whole or not at all.
-
-    Parameters
-    ----------
-    jobs
-        How many runs at once on this machine; -1 for one per core.
-    scheduler
-        Address of a Dask scheduler, such as ``tcp://10.0.0.1:8786``, whose workers do the
-        runs instead. They need the project, its environment and the same data.
-    names
-        Of the candidates to train; all by default.
+    May be killed at any moment and started again: a run is in the file whole or not at all. So many jobs run at once on
+    this machine, -1 for one per core; or the workers of the Dask scheduler at an address such as
+    ``tcp://10.0.0.1:8786`` do them, which need the project, its environment and the same data.
 
     Raises
     ------
     StudyError
-        If another process writes to the file, if it holds anything but runs of this kind,
-        if the scheduler cannot be reached or a worker does not have the project, or if a run
-        fails. The runs that ended before stay in the file.
+        If another process writes to the file, if it holds anything but runs of this kind, if the scheduler cannot be
+        reached or a worker does not have the project, or if a run fails. The runs that ended before stay in the file.
+
     """
     made_from = _made_from(load_mnist(), epochs)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -180,10 +172,7 @@ def load_runs(path: Path = RUNS) -> list[Run]:
 def matching_runs(candidates: Sequence[Any], digits: Digits, settings: Any, path: Path = RUNS) -> list[Run]:
     """The runs of a study if each of its networks is one of these candidates, trained so on these digits; else none.
 
-    Parameters
-    ----------
-    candidates, settings
-        `models.Candidate`s and `training.Settings`, whose seed does not matter.
+    Takes `models.Candidate`s and `training.Settings`, whose seed does not matter.
     """
     from helpers.training import made_from
 
@@ -278,19 +267,16 @@ def spread(finals: pd.DataFrame) -> pd.DataFrame:
     columns = {"trainings": groups.size()}
     for column in finals.columns:
         columns |= {column: means[column], f"{column} sd": deviations[column]}
-    return pd.DataFrame(columns)
+    return pd.DataFrame(columns).rename_axis("network")
 
 
 def wins(finals: pd.DataFrame, seed: int = 12345) -> pd.DataFrame:
     """In what share of seed pairs, any seed of the one with any of the other, a candidate beats another.
 
-    Returns
-    -------
-    DataFrame
-        One row per pair of candidates with at least two runs each: `by sum, % of pairs` and `by validation, % of
-        pairs`, each with the bounds of a 95 % interval, `low` and `high`, from SciPy's percentile bootstrap
-        over the trainings. A tie counts half, so the share is the Mann-Whitney statistic over the number
-        of pairs. An interval of no width says only that no training at hand contradicts the others.
+    One row per pair of candidates with at least two runs each: `by sum, % of pairs` and `by validation, % of pairs`,
+    each with a 95 % interval, `low` to `high`, from SciPy's percentile bootstrap over the trainings. A tie counts
+    half, so the share is the Mann-Whitney statistic over the number of pairs. An interval of no width says only that
+    no training at hand contradicts the others.
     """
     rows: dict[str, dict[str, float]] = {}
     counts = finals.groupby("candidate", sort=False).size()
@@ -323,12 +309,8 @@ def mean_history(runs: Sequence[Run], name: str) -> pd.DataFrame:
 def last_changes(runs: Sequence[Run], names: Sequence[str]) -> pd.DataFrame:
     """What the last epoch does to the validation loss, which rises again when a network overfits.
 
-    Returns
-    -------
-    DataFrame
-        One row per network with at least two runs, in thousandths: the mean `loss x 1000` after the last epoch and its
-        mean `change x 1000` in it, with a 95 % interval of Student's t from `low` to `high`; and in how many
-        trainings it `rose`, of how many.
+    One row per network with at least two runs, in thousandths: the mean `loss x 1000` after the last epoch and its mean
+    `change x 1000` in it, with Student's 95 % interval; and in how many trainings it `rose`, of how many.
     """
     rows = {}
     for name in names:
@@ -342,13 +324,10 @@ def last_changes(runs: Sequence[Run], names: Sequence[str]) -> pd.DataFrame:
 
 
 def shared_errors(runs: Sequence[Run], labels: np.ndarray, count: int = 10) -> pd.DataFrame:
-    """The test images that most trainings misread.
+    """The test images that most trainings misread, by their index.
 
-    Returns
-    -------
-    DataFrame
-        One row per image, by its index: its `label`, the digit it is `mostly read as`, how many trainings misread
-        it, `misread by`, and how many of these are of each network, by the network's name.
+    Of each its `label`, the digit it is `mostly read as`, how many trainings it is `misread by`, and how many of these
+    are of each network, by the network's name.
     """
     errors = [(run["candidate"], run["misread"], run["taken_for"]) for run in runs]
     table = pd.DataFrame(errors, columns=["network", "image", "read"]).explode(["image", "read"])

@@ -15,9 +15,8 @@ CELLS = json.loads(PATH.read_text(encoding="utf-8"))["cells"]
 OUTPUTS = [output for cell in CELLS for output in cell.get("outputs", [])]
 # What GitHub lets through, and what this notebook may use of it; everything else goes, with all that is in it.
 ELEMENTS = frozenset(
-    "a b blockquote br code dd del details div dl dt em h1 h2 h3 h4 h5 h6 hr i img li ol p pre s small span strong sub summary sup "
-    "table tbody "
-    "td tfoot th thead tr tt ul".split()
+    "a b blockquote br code dd del details div dl dt em h1 h2 h3 h4 h5 h6 hr i img li ol p pre s small span strong sub "
+    "summary sup table tbody td tfoot th thead tr tt ul".split()
 )
 ATTRIBUTES = frozenset("align alt class colspan height href rowspan src title width".split())
 PANDAS_RULES = ["vertical-align: middle;", "vertical-align: top;", "text-align: right;"]
