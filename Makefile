@@ -56,7 +56,7 @@ lint: $(ENVIRONMENT)  ## check code and notebook with ruff, and the types in hel
 lab: $(ENVIRONMENT)  ## open the notebook in JupyterLab
 	@$(BIN)/python -m jupyterlab $(NOTEBOOK)
 
-retrain: $(ENVIRONMENT)  ## train the models in models/ anew (minutes)
+retrain: $(ENVIRONMENT)  ## train the models in models/ again (minutes)
 	@$(BIN)/python -m helpers retrain
 
 refresh: $(ENVIRONMENT)  ## execute the notebook; if that went well, store its outputs, its results, and README's figures
@@ -75,7 +75,7 @@ html: $(ENVIRONMENT)  ## make build/mnist_digits.html of the notebook as it is, 
 	@mkdir -p build
 	@$(BIN)/python -m nbconvert --log-level ERROR --to html --template-file helpers/report.html.j2 --output-dir build $(NOTEBOOK)
 
-lock: $(ENVIRONMENT)  ## pin in requirements.lock what requirements.txt asks for, on every system; or all anew: OPTIONS=--upgrade
+lock: $(ENVIRONMENT)  ## pin in requirements.lock what requirements.txt asks for, on every system; OPTIONS=--upgrade for the newest of all
 	@$(BIN)/python -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 		--custom-compile-command "make lock" --output-file requirements.lock $(OPTIONS) requirements.txt
 

@@ -71,7 +71,7 @@ def report(measured: dict[str, Any]) -> str:
         "",
         f"*{measured['machine']['training']}; {2 * rate / 1e9:.0f} GFLOP/s in 32-bit matrix products.*",
         "",
-        "Each contender trains in a process of its own; they take turns, an epoch each, "
+        "Each contender trains in a process of its own; they take turns, one epoch each, "
         f"{side_by_side.ROUNDS} rounds after one",
         "to warm up. An epoch is 60,000 images in batches of 64 and the validation on 10,000.",
         "",
@@ -86,7 +86,7 @@ def report(measured: dict[str, Any]) -> str:
         "Where *as written* takes many seconds longer in one round than in another, the autotuning of tf.data kept a",
         "finished epoch waiting; `batches` in `helpers/training.py` does without it.",
         "",
-        "![Seconds an epoch, each round a dot](epochs.png)",
+        "![Seconds per epoch, each round a dot](epochs.png)",
         "",
         "### What a training step of the dense network is made of",
         "",

@@ -34,7 +34,7 @@ def matrix_product_rate(size: int = 2048) -> float:
 
 
 def limit(network: str, rate: float) -> float:
-    """Seconds an epoch at that rate: forward and, by weights and by inputs, back; and the validation."""
+    """Seconds per epoch at that rate: forward and, by weights and by inputs, back; and the validation."""
     forward = sum(LAYERS[network])
     training = 3 * forward - LAYERS[network][0]  # nobody needs the gradient by the image
     return (60_000 * training + 10_000 * forward) / rate
@@ -73,7 +73,7 @@ def median(epochs: list[dict[str, float]]) -> float:
 def table(measured: dict[str, dict[str, list[dict[str, float]]]], rate: float) -> list[str]:
     """The results and their ratios as Markdown."""
     lines = [
-        "| network | contender | s an epoch, median | from | to | peak memory, MB | accuracy after 5 epochs, % |",
+        "| network | contender | s per epoch, median | from | to | peak memory, MB | accuracy after 5 epochs, % |",
         "|---|---|---:|---:|---:|---:|---:|",
     ]
     for network, contenders in measured.items():
@@ -100,7 +100,7 @@ def table(measured: dict[str, dict[str, list[dict[str, float]]]], rate: float) -
 
 
 def chart(measured: dict[str, dict[str, list[dict[str, float]]]], rate: float) -> Figure:
-    """Seconds an epoch: a bar for the median, a dot a round, a line for the limit."""
+    """Seconds per epoch: a bar for the median, a dot a round, a line for the limit."""
     figure = Figure(figsize=(8, 3.4), dpi=120, facecolor="white", layout="constrained")
     for axis, (network, contenders) in zip(
         figure.subplots(1, len(measured), squeeze=False)[0], measured.items(), strict=True
@@ -118,6 +118,6 @@ def chart(measured: dict[str, dict[str, list[dict[str, float]]]], rate: float) -
             va="bottom",
             color="#bd1f01",
         )
-        axis.set(title=network, ylabel="seconds an epoch", ylim=(0, None))
+        axis.set(title=network, ylabel="seconds per epoch", ylim=(0, None))
         axis.spines[["top", "right"]].set_visible(False)
     return figure

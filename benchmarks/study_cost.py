@@ -11,7 +11,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent.parent))
 from helpers import study
 
-WAYS = ("one run at a time", "a run a core", "a run a core, by Dask")
+WAYS = ("one run at a time", "one run per core", "one run per core, by Dask")
 NETWORK = "conv"  # one only, so that no core waits for the last run; nine tenths of a study go into such runs
 ROUNDS = 3
 
@@ -60,9 +60,9 @@ def efficiency(measured: dict[str, Any], way: str) -> float:
 
 
 def hours(measured: dict[str, Any], seeds: int, machines: int = 1) -> float:
-    """What a study costs on so many machines like this one, a run a core, by the committed runs' times.
+    """What a study costs on so many machines like this one, one run per core, by the committed runs' times.
 
-    These were measured with a run a core, so on one machine that is what it takes; several
+    These were measured with one run per core, so on one machine that is what it takes; several
     machines take as much longer for their share as Dask took longer here.
     """
     a_seed = sum(seconds + measured["overhead a run"] for seconds in measured["runs"].values()) / measured["cores"]
@@ -85,7 +85,7 @@ def report(measured: dict[str, Any]) -> list[str]:
             for way in WAYS
         ),
         "",
-        f"A committed run, five epochs with a run a core, takes in the median: {times}; its process needs "
+        f"A committed run, five epochs with one run per core, takes in the median: {times}; its process needs "
         f"{measured['overhead a run']:.1f} s more, to start and to predict.",
         f"So a study of 1,000 seeds takes {hours(measured, 1000):.0f} hours on this machine, "
         f"and {hours(measured, 1000, 100):.1f} on "

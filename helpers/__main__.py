@@ -43,7 +43,7 @@ def run(parameters: Sequence[tuple[str, str]] = (), folder: Path = ROOT / "build
         # An error that says all in its message has no more than a line of traceback.
         sys.exit(f"error: {error.evalue}" if len(error.traceback) == 1 else str(error))
     except OSError as error:
-        sys.exit(f"error: {folder.name}/ cannot be written: {error.strerror}. Make room, or let it be written to.")
+        sys.exit(f"error: {folder.name}/ cannot be written: {error.strerror}. Make room, or check its permissions.")
     headline(executed)
 
 
@@ -72,7 +72,7 @@ def nbval() -> None:
 
 
 def retrain() -> None:
-    """Train the models that come with the project anew."""
+    """Train again the models that come with the project."""
     digits = load_mnist()
     if not digits.is_full:
         raise DataError(
@@ -128,7 +128,7 @@ def results() -> None:
         advice = "`make run` writes those of a run, `git checkout tests` brings the others back"
         sys.exit(f"error: no results can be read ({error}). {advice}.")
     if differing := sorted(name for name in fresh | stored if not _alike(fresh.get(name), stored.get(name))):
-        found = f"{', '.join(differing)} came out otherwise than in tests/results.json, with which the text agrees"
+        found = f"{', '.join(differing)} differ from tests/results.json, which the text is checked against"
         sys.exit(f"error: {found}. If that is as intended: make refresh, then correct the text.")
 
 

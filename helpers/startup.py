@@ -52,8 +52,8 @@ def start_tensorflow(threads: int = 0) -> None:
         import tensorflow as tf
     if (backend := keras.backend.backend()) != "tensorflow":
         found = f"Keras was imported with the backend {backend} before the project could prepare it"
-        raise InputError(f"{found}. Start anew: restart the kernel, and run this first.")
-    # It announces each model that is stored, with its path, and warns that each training is traced anew.
+        raise InputError(f"{found}. Restart the kernel, and run this first.")
+    # It announces each model that is stored, with its path, and warns that each training is traced again.
     tf.get_logger().setLevel("ERROR")
     tf.config.experimental.enable_op_determinism()
     if threads:

@@ -135,7 +135,7 @@ def train_or_load(candidate: Candidate, digits: Digits, settings: Settings, mode
 
 
 def retrain(candidate: Candidate, digits: Digits, settings: Settings, models: Path = MODELS) -> TrainedModel:
-    """Train a model that comes with the project anew, in its place; a TrainingError, too, if it cannot be stored."""
+    """Train a model that comes with the project again, in its place; a TrainingError, too, if it cannot be stored."""
     folder, wanted = models / candidate.name, made_from(candidate, digits, settings)
     try:
         with cache.locked(models):
@@ -148,7 +148,7 @@ def retrain(candidate: Candidate, digits: Digits, settings: Settings, models: Pa
     except Exception as error:
         raise TrainingError(
             f"{folder.name} could not be stored in {folder.relative_to(models.parent)}: {_cause(error)}. "
-            "What stood there is as it was. Make room, or let the folder be written to, and train it again."
+            "What stood there is as it was. Make room or check the folder's permissions, and train it again."
         ) from error
     return TrainedModel(candidate, network, history, f"{candidate.name}: trained here (asked for)")
 
@@ -300,7 +300,7 @@ def _load(candidate: Candidate, folder: Path, made_from: dict[str, Any]) -> Trai
         versions = "TensorFlow {TensorFlow} on {processor}".format_map(entry.made_with)
         layer = keras.layers.TFSMLayer(str(entry.saved_model), call_endpoint="serve")
         network = keras.Sequential([keras.Input(candidate.input_shape), layer], name=candidate.name)
-    except Exception as error:  # it is what was stored, so by another version or program: training anew helps
+    except Exception as error:  # it is what was stored, so by another version or program: training it again helps
         raise cache.CacheError(f"TensorFlow {tf.__version__} cannot read it: {_cause(error)}") from None
     origin = f"{candidate.name}: loaded from the cache; trained with {versions}"
     return TrainedModel(candidate, network, entry.history, origin)
