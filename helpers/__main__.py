@@ -57,7 +57,7 @@ def _value(text: str) -> Any:
 def headline(notebook: Path) -> None:
     """Print what an executed notebook found, and where it and its report are."""
     cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
-    (first_screen,) = (cell for cell in cells if "first-screen" in "".join(cell["source"]))
+    (first_screen,) = (cell for cell in cells if 'display_id="first-screen"' in "".join(cell["source"]))
     text = "".join(first_screen["outputs"][0]["data"]["text/plain"])
     executed = os.path.relpath(notebook)
     print(f"\n{text}\n\nNotebook: {executed}\nReport:   {Path(executed).with_suffix('.html')}")
