@@ -52,7 +52,8 @@ def test_command_that_cannot_be_understood(line, said, capsys):
 
 def test_what_was_found_is_printed(tmp_path, capsys):
     output = {"data": {"text/plain": ["dense is better.\n", "Really."]}}
-    cells = [{"source": ["# Digits"]}, {"source": ["first_screen = 1\n", 'display_id="first-screen"'], "outputs": [output]}]
+    cells = [{"source": ["# Digits"]}]
+    cells += [{"source": ["first_screen = 1\n", 'display_id="first-screen"'], "outputs": [output]}]
     (tmp_path / "done.ipynb").write_text(json.dumps({"cells": cells}))
     commands.headline(tmp_path / "done.ipynb")
     printed = capsys.readouterr().out
