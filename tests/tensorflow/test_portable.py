@@ -17,12 +17,11 @@ from helpers import startup
 
 pytestmark = [
     pytest.mark.portable,
-    pytest.mark.tensorflow,
     pytest.mark.skipif(
         not startup._has_avx2(), reason="bits are promised for x86-64 processors with AVX2, under Linux"
     ),
 ]
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 STORED = json.loads((ROOT / "tests" / "portable.json").read_text(encoding="utf-8"))["digests"]
 QEMU = shutil.which("qemu-x86_64")
 # With caches of other sizes than most, and as one maker and the other have built them.

@@ -22,7 +22,6 @@ from helpers.data import one_hot  # noqa: E402
 from helpers.training import Settings, train_or_load  # noqa: E402
 from tests import killing  # noqa: E402
 
-pytestmark = pytest.mark.tensorflow
 SETTINGS = Settings(seed=1, epochs=1, batch_size=50)
 FLAT = models.Candidate("flat", lambda: [layers.Dropout(0.1), layers.Dense(10, activation="softmax")], (784,))
 CONV = models.Candidate(
@@ -241,7 +240,7 @@ TRAIN = """
 import json, sys
 from pathlib import Path
 from helpers.data import load_mnist
-from tests.test_training import FLAT, SETTINGS, train_or_load
+from tests.tensorflow.test_training import FLAT, SETTINGS, train_or_load
 digits = load_mnist()
 model = train_or_load(FLAT, digits, SETTINGS, models=Path(sys.argv[1]))
 print(json.dumps([model.origin, model.history, model.predict(digits.test_images).sum(axis=0).tolist()]))

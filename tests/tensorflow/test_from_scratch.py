@@ -19,8 +19,8 @@ import tensorflow as tf  # noqa: E402  once it is started
 from helpers import cache, models, training  # noqa: E402  TensorFlow must be started first
 from helpers.training import Settings  # noqa: E402
 
-pytestmark = [pytest.mark.slow, pytest.mark.tensorflow]
-ROOT = Path(__file__).parent.parent
+pytestmark = pytest.mark.slow
+ROOT = Path(__file__).parents[2]
 
 # Final accuracies must lie between these.
 BOUNDS = {

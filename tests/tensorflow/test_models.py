@@ -14,8 +14,7 @@ from keras import layers  # noqa: E402
 from helpers import models  # noqa: E402
 from helpers.checks import InputError  # noqa: E402
 
-pytestmark = pytest.mark.tensorflow
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 
 
 def candidate(*made, **more):
