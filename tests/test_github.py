@@ -16,16 +16,16 @@ OUTPUTS = [output for cell in CELLS for output in cell.get("outputs", [])]
 # What GitHub lets through, and what this notebook may use of it; everything else goes, with all that is in it.
 ELEMENTS = frozenset(
     "a b blockquote br code dd del div dl dt em h1 h2 h3 h4 h5 h6 hr i img li ol p pre s small span strong sub sup "
-    "table tbody "
-    "td tfoot th thead tr tt ul".split()
+    "table tbody td tfoot th thead tr tt ul".split()
 )
 ATTRIBUTES = frozenset("align alt class colspan height href rowspan src title width".split())
 PANDAS_RULES = ["vertical-align: middle;", "vertical-align: top;", "text-align: right;"]
 
 
-def as_on_github(path: Path = PATH) -> BeautifulSoup:
-    """The body of the page, as nbconvert makes it, without what GitHub takes out of it."""
-    html, _ = HTMLExporter(template_name="basic").from_filename(str(path))
+@pytest.fixture(scope="module")
+def page() -> BeautifulSoup:
+    """Its body, as nbconvert makes it, without what GitHub takes out of it."""
+    html, _ = HTMLExporter(template_name="basic").from_filename(str(PATH))
     page = BeautifulSoup(html, "html.parser")
     for element in page.find_all(lambda element: element.name not in ELEMENTS):
         element.decompose()
@@ -48,15 +48,8 @@ def stored(kind: str) -> list[str]:
 
 def written(output) -> str:
     """What an output shows as plain text, if it has no better form; otherwise nothing."""
-    text = output.get("text") or (
-        "" if output["data"].keys() & {"text/html", "image/png"} else output["data"]["text/plain"]
-    )
-    return "".join(text)
-
-
-@pytest.fixture(scope="module")
-def page():
-    return as_on_github()
+    data = output.get("data", {})
+    return "".join(output.get("text") or ("" if data.keys() & {"text/html", "image/png"} else data["text/plain"]))
 
 
 def test_every_table_is_there(page):
@@ -101,8 +94,7 @@ def test_every_figure_is_followed_by_its_caption():
             assert re.match(r"\*[A-Z][^*]{20,}[.:]\*( |$)", "".join(following["source"])), following["id"]
 
 
-def test_no_code_is_hidden():
+def test_no_code_is_hidden(page):
     """Only JupyterLab folds a hidden input away; elsewhere it is shown, so nothing may count on it."""
-    page = as_on_github()
     sources = [area.get_text().strip() for area in page.select(".input_area")]
     assert sources == ["".join(cell["source"]).strip() for cell in CELLS if cell["cell_type"] == "code"]

@@ -78,9 +78,6 @@ def test_folder_that_cannot_be_written_is_said_in_a_line(tmp_path):
         commands.run([], tmp_path / "build")
 
 
-# --- results
-
-
 def test_results_before_there_are_any(mnist, tmp_path, monkeypatch):
     monkeypatch.setattr(commands, "RESULTS", tmp_path / "results.json")
     with pytest.raises(SystemExit, match=r"^error: no results can be read \(.*results.json.*`make run` writes those"):
@@ -95,24 +92,6 @@ OTHERS += [("holds", "holds in part"), ({"a": 1}, {"b": 1}), ([1.0, 2.0], [1.0])
 def test_results_are_compared_in_the_digits_that_are_printed():
     assert [pair for pair in ALIKE if not commands._alike(*pair)] == []
     assert [pair for pair in OTHERS if commands._alike(*pair)] == []
-
-
-def test_a_mistake_of_one_printed_digit_is_noticed_in_every_result():
-    """A step of the last of the two decimals that tables show, of percents where a share is stored."""
-
-    def values(value):
-        if isinstance(value, dict | list):
-            for item in value.values() if isinstance(value, dict) else value:
-                yield from values(item)
-        else:
-            yield value
-
-    stored = list(values(json.loads(commands.CHECKED_RESULTS.read_text(encoding="utf-8"))))
-    assert sum(isinstance(value, float) for value in stored) > 500
-    for value in stored:
-        step = (0.01 if abs(value) > 1 else 0.0001) if isinstance(value, float) else 1
-        others = [f"{value} "] if isinstance(value, str) else [value - step, value + step]
-        assert not any(commands._alike(value, other) for other in others)
 
 
 def test_commands_are_run_though_a_folder_has_their_name():

@@ -6,10 +6,9 @@ After a change of a figure that is meant, draw the pictures anew, and look at th
 
 The same after a change of matplotlib's version, which may set lines a little differently.
 
-The pictures are small and blurred: on another machine a letter may be a fraction of a pixel off or have other edges,
-which is then hardly a difference, while a missing word still is. Root mean squares of the differences, in grey levels
-of 255, as measured here: letters with other edges or of another font 0.6 to 1.3, a missing label or a wrong figure
-from 2.0.
+The pictures are small and blurred: on another machine a letter may be a fraction of a pixel off or have other edges.
+Root mean squares of the differences, in grey levels of 255, as measured: letters with other edges or of another font
+0.6 to 1.3, a missing label or a wrong figure from 2.0.
 """
 
 from pathlib import Path
@@ -20,7 +19,6 @@ import pandas as pd
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.testing.compare import calculate_rms
 from matplotlib.text import Text
 from PIL import Image, ImageFilter
 
@@ -111,15 +109,6 @@ def test_figure_is_as_stored(name):
     return shown
 
 
-def test_missing_word_is_seen():
-    figure = draw("confusion_matrices")
-    picture(figure)
-    figure.set_layout_engine("none")  # so that all else stays in its place
-    figure.axes[0].set_ylabel("")
-    stored = np.asarray(Image.open(BASELINE / "confusion_matrices.png").convert("RGB"))
-    assert calculate_rms(stored.astype(int), picture(figure).astype(int)) > TOLERANCE
-
-
 @pytest.mark.parametrize("name", CASES)
 def test_letters_can_be_read_on_github(name):
     """It shows a notebook about 880 pixels wide. An e is three strokes and two gaps: five pixels."""
@@ -127,14 +116,9 @@ def test_letters_can_be_read_on_github(name):
     figure.draw_without_rendering()
     stored = (figure.get_tightbbox().width + 2 * mpl.rcParams["savefig.pad_inches"]) * figure.dpi
     pixels = 0.547 * figure.dpi / 72 * min(1, 880 / stored)  # of a point; 0.547 is DejaVu's x-height
-    shown = [text for text in figure.findobj(Text) if text.get_visible() and text.get_text()]
-    smallest = min(shown, key=points)
-    assert pixels * points(smallest) >= 5, smallest.get_text()
-
-
-def points(text: Text) -> float:
-    """The size of its smallest letters; exponents are set in 0.7 of the text's."""
-    return text.get_fontsize() * (0.7 if "$" in text.get_text() else 1)
+    for text in figure.findobj(Text):
+        points = text.get_fontsize() * (0.7 if "$" in text.get_text() else 1)  # in which exponents are set
+        assert pixels * points >= 5 or not text.get_visible() or not text.get_text(), text.get_text()
 
 
 def test_every_function_that_draws_has_a_case_and_every_picture_too():

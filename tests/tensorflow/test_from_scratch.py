@@ -55,19 +55,7 @@ def test_other_parameters_on_the_sample(tmp_path, monkeypatch):
     monkeypatch.setenv("MNIST_DATA", "sample")
     monkeypatch.delenv("MNIST_NPZ", raising=False)
     output = tmp_path / "other.ipynb"
-    command = [
-        sys.executable,
-        "-m",
-        "papermill",
-        "mnist_digits.ipynb",
-        str(output),
-        "-p",
-        "epochs",
-        "1",
-        "-p",
-        "seed",
-        "7",
-    ]
+    command = [sys.executable, *f"-m papermill mnist_digits.ipynb {output} -p epochs 1 -p seed 7".split()]
     subprocess.run(command, cwd=ROOT, check=True)
     cells = json.loads(output.read_text())["cells"]
     first = next(cell for cell in cells if cell["cell_type"] == "code")
@@ -83,9 +71,8 @@ def test_a_network_of_ones_own(mnist, tmp_path):
     """README's five lines in place of the notebook's two, in a copy: the network is trained, and in all tables."""
     copy = tmp_path / "copy"
     shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".*", "build", "local", "__pycache__"))
-    (lines,) = re.findall(
-        r"^```python\n(.*?)^```$", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
-    )
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    (lines,) = re.findall(r"^```python\n(.*?)^```$", readme, re.MULTILINE | re.DOTALL)
     assert len(lines.splitlines()) == 5
     book = nbformat.read(copy / "mnist_digits.ipynb", as_version=4)
     (cell,) = [cell for cell in book.cells if cell.source == "own = []\ncontenders = models.contenders(own)"]
@@ -94,12 +81,10 @@ def test_a_network_of_ones_own(mnist, tmp_path):
 
     outputs = [output for cell in book.cells if cell.cell_type == "code" for output in cell.outputs]
     assert not [output for output in outputs if output.output_type == "error"]
-    shown = "\n".join(
-        output.get("text") or output.data.get("text/html") or output.data["text/plain"] for output in outputs
-    )
-    assert (
-        "wide: trained here (no cached model)" in shown and "Networks of your own take part in this run: wide." in shown
-    )
+    texts = (output.get("text") or output.data.get("text/html") or output.data["text/plain"] for output in outputs)
+    shown = "\n".join(texts)
+    assert "wide: trained here (no cached model)" in shown
+    assert "Networks of your own take part in this run: wide." in shown
     results = json.loads((copy / "build" / "results.json").read_text())
     for table in ("accuracies", "all_accuracies", "error_rates", "calibration", "spread", "answers"):
         assert "wide" in results[table], table

@@ -74,14 +74,12 @@ def test_it_learns_and_keeps_one_float_per_epoch(few, capfd):
 
 @FLAT_AND_CONV
 def test_batches_hold_every_image_once_in_the_networks_form_and_another_order_each_epoch(few, candidate):
-    test, seed_1, again = (
-        training.batches(candidate, few.test_images, few.test_labels, 30, seed) for seed in (None, 1, 1)
-    )
-    inputs, labels = map(np.concatenate, zip(*test, strict=True))
-    assert np.array_equal(inputs, candidate.inputs(few.test_images)) and np.array_equal(
-        labels, one_hot(few.test_labels)
-    )
-    first, second, first_again = (np.concatenate([each for each, _ in epoch]) for epoch in (seed_1, seed_1, again))
+    epochs = (training.batches(candidate, few.test_images, few.test_labels, 30, seed) for seed in (None, 1, 1))
+    in_order, shuffled, again = epochs
+    inputs, labels = map(np.concatenate, zip(*in_order, strict=True))
+    assert np.array_equal(inputs, candidate.inputs(few.test_images))
+    assert np.array_equal(labels, one_hot(few.test_labels))
+    first, second, first_again = (np.concatenate([each for each, _ in epoch]) for epoch in (shuffled, shuffled, again))
     assert np.array_equal(first, first_again) and not np.array_equal(first, second)
     assert np.array_equal(np.sort(first, axis=0), np.sort(inputs, axis=0))
 
