@@ -148,11 +148,3 @@ def test_pipe_and_folder_are_no_histories(tmp_path):
     for path in (tmp_path / "pipe", tmp_path, tmp_path / "missing"):
         with pytest.raises(cache.CacheError, match=path.name):
             cache.read_history(path)
-
-
-@pytest.mark.parametrize("name", ["function", "call", "place in the memo"])
-def test_the_traps_work(monkeypatch, read, name):
-    """Without the list of opcodes they catch something."""
-    monkeypatch.setattr(cache, "OPCODES", {opcode.name for opcode in pickletools.opcodes})
-    with pytest.raises(AssertionError):
-        read(HOSTILE[name])

@@ -70,9 +70,6 @@ def test_float64_is_trained():
     assert network.weights[0].dtype == "float64" and np.isfinite(network.weights[0].numpy()).all()
 
 
-# --- candidates of one's own
-
-
 def wrong(*arguments, **more):
     with pytest.raises(InputError) as error:
         models.Candidate(*arguments, **more).build()
@@ -122,9 +119,6 @@ def test_layers_that_are_not_made_anew_are_refused():
 def test_layers_that_are_born_with_weights():
     born = candidate(lambda: keras.Sequential([keras.Input((784,)), layers.Dense(10)]))
     assert born.build().count_params() == 7850
-
-
-# --- what identifies a layer
 
 
 def test_architecture_is_that_of_the_stored_models():
