@@ -91,25 +91,19 @@ class Handler(http.server.SimpleHTTPRequestHandler):
 
 
 @pytest.fixture
-def server(tmp_path):
-    """A real HTTP server on loopback: its address, and the folder it serves."""
+def served(tmp_path, arrays):
+    """A real HTTP server on loopback: its address, an mnist.npz there with its digest, and the folder it serves."""
     folder = tmp_path / "served"
     folder.mkdir()
+    np.savez(folder / "mnist.npz", **arrays)
+    files = {"mnist.npz": hashlib.sha256((folder / "mnist.npz").read_bytes()).hexdigest()}
     handler = functools.partial(Handler, directory=folder)
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as running:
         running.is_over = threading.Event()
         threading.Thread(target=running.serve_forever, args=(0.01,), daemon=True).start()
-        yield f"http://127.0.0.1:{running.server_port}/", folder
+        yield f"http://127.0.0.1:{running.server_port}/", files, folder
         running.is_over.set()
         running.shutdown()
-
-
-@pytest.fixture
-def served(server, arrays):
-    """The address of a served mnist.npz, and the digest of the file, as a source has it."""
-    url, folder = server
-    np.savez(folder / "mnist.npz", **arrays)
-    return url, {"mnist.npz": hashlib.sha256((folder / "mnist.npz").read_bytes()).hexdigest()}
 
 
 @pytest.fixture
@@ -150,7 +144,7 @@ def test_sample_is_the_last_resort(cache, monkeypatch, sample):
 
 
 def test_download_then_cache(cache, sample_as_mnist, served, monkeypatch):
-    url, files = served
+    url, files, _ = served
     monkeypatch.setattr(data, "SOURCES", {url: files})
     assert data.load_mnist().is_full
     monkeypatch.setattr(data, "SOURCES", {"http://127.0.0.1:9/": files})
@@ -172,7 +166,7 @@ FAULTS = {
 @pytest.mark.thorough
 def test_download_that_is(fault, cache, sample_as_mnist, served, monkeypatch):
     """A bounded wait, then the next source; without one the sample, with the reason. Nothing bad is kept."""
-    url, files = served
+    url, files, _ = served
     bad = {"refused": "http://127.0.0.1:9/", "unresolved": "http://nowhere.invalid/"}.get(fault, f"{url}{fault}/")
     look_up = socket.getaddrinfo
     dead = {"nowhere.invalid": lambda *arguments: time.sleep(20)}  # seconds, as where no name server answers
@@ -188,9 +182,9 @@ def test_download_that_is(fault, cache, sample_as_mnist, served, monkeypatch):
     assert [path.name for path in cache.iterdir()] == ["mnist.npz"]
 
 
-def test_second_source_where_the_first_serves_something_else(cache, sample_as_mnist, server, arrays, monkeypatch):
-    url, folder = server
-    files = {}
+def test_second_source_where_the_first_serves_something_else(cache, sample_as_mnist, served, arrays, monkeypatch):
+    url, files, folder = served
+    files.clear()
     for name, array in arrays.items():
         header = struct.pack(f">{1 + array.ndim}I", 2048 + array.ndim, *array.shape)
         content = gzip.compress(header + array.tobytes(), compresslevel=1)
@@ -221,11 +215,11 @@ def test_sample_that_is_damaged(content, monkeypatch, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("proxy", ["http://127.0.0.1:9", "silent", "socks5://127.0.0.1:9", "no address"])
-def test_proxies_and_no_network(proxy, server, tmp_path):
+def test_proxies_and_no_network(proxy, served, tmp_path):
     """A new process, real sources, behind a proxy that is not there, does not answer, or cannot be used."""
     hidden = {"MNIST_NPZ", "MNIST_DATA", "HTTP_PROXY", "http_proxy", "https_proxy", "NO_PROXY", "no_proxy"}
     environment = {key: value for key, value in os.environ.items() if key not in hidden}
-    environment |= {"XDG_CACHE_HOME": str(tmp_path), "HTTPS_PROXY": server[0] if proxy == "silent" else proxy}
+    environment |= {"XDG_CACHE_HOME": str(tmp_path), "HTTPS_PROXY": served[0] if proxy == "silent" else proxy}
     start = time.monotonic()
     code = "from helpers.data import load_mnist; print(load_mnist().notice)"
     result = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, cwd=ROOT)

@@ -34,13 +34,10 @@ def test_each_requirement_is_pinned_and_explained():
         assert re.fullmatch(r"[a-z-]+==[\d.]+ +# .+", line), line
 
 
-def test_lock_holds_what_is_asked_for():
+def test_lock_holds_what_is_asked_for_and_digests():
     """Else: make lock."""
     asked_for = [pin for pin, marker, _, direct in locked() if direct and not marker]
     assert sorted(asked_for) == sorted(line.split()[0] for line in PINS)
-
-
-def test_each_locked_package_has_its_digests():
     lines = (ROOT / "requirements.lock").read_text(encoding="utf-8").splitlines()
     assert len(locked()) == sum(bool(re.match(r"[^ #]", line)) for line in lines) > 100
     assert all(digests for _, _, digests, _ in locked())

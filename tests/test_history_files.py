@@ -1,7 +1,6 @@
 """Histories that a stranger made, thousands of them: none runs, takes much memory, or passes for one."""
 
 import math
-import os
 import pickle
 import pickletools
 import random
@@ -141,10 +140,3 @@ def test_mutants(read):
     count = Counter(read(mutant(STORED, chance)) is not None for _ in range(10_000))
     print(count)
     assert count[True] >= 500 and count[False] >= 5_000
-
-
-def test_pipe_and_folder_are_no_histories(tmp_path):
-    os.mkfifo(tmp_path / "pipe")
-    for path in (tmp_path / "pipe", tmp_path, tmp_path / "missing"):
-        with pytest.raises(cache.CacheError, match=path.name):
-            cache.read_history(path)

@@ -31,12 +31,8 @@ def test_headline_as_text_and_html():
         assert all(expected in form for expected in (*shown.sentences, "All digits are read", "holds"))
         assert "so it is" not in form
     assert "<table" in shown._repr_html_()
+    assert headline(pd.DataFrame()).table.loc["dense"].tolist() == ["98.50", "98.01", "97.72", "196.51"]
     assert repr(report.PENDING).startswith("Nothing found yet: the last cell fills this in. Run all cells")
-
-
-def test_headline_without_a_scorecard_shows_the_accuracies():
-    table = headline(pd.DataFrame()).table
-    assert table.loc["dense"].tolist() == ["98.50", "98.01", "97.72", "196.51"]
 
 
 def test_numbers_of_any_size_can_be_read():
