@@ -21,11 +21,14 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from helpers import cache
 
 ROOT = Path(__file__).parent.parent
 OLD, NEW = ({"accuracy": [share]} for share in (0.1, 0.9))
 MADE_FROM = {"name": "small", "seed": 1}
+NEEDS_FORK = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs processes that start as copies of another")
 
 
 def outcomes(scenario, folder):

@@ -125,18 +125,17 @@ def test_complete_data_set(mnist):
     assert mnist.name == "MNIST" and mnist.notice == ""
 
 
-def test_sample_never_passes_for_the_real_thing(sample):
-    assert not sample.is_full and all("sample" in text for text in (sample.name, sample.notice, str(sample)))
-
-
 def test_file_named_by_environment_comes_first(load_npz, arrays, sample_as_mnist, cache):
     digits = load_npz(arrays)
     assert digits.is_full and np.array_equal(digits.train_images, arrays["x_train"])
 
 
-def test_sample_is_the_last_resort(cache, monkeypatch, sample):
+def test_sample_is_the_last_resort_and_never_passes_for_the_real_thing(cache, monkeypatch, sample):
     monkeypatch.delenv("MNIST_DATA", raising=False)
-    assert data.load_mnist().digest == sample.digest
+    assert data.load_mnist().digest == sample.digest and not sample.is_full
+    assert all("sample" in text for text in (sample.name, sample.notice, str(sample)))
+    monkeypatch.setattr("pooch.os_cache", lambda name: cache.parent / ("long" * 100))  # the system refuses to look
+    assert "failed with OSError" in data.load_mnist().notice
     for demand, message in ("full", "MNIST_DATA=full.*127.0.0.1.*MNIST_NPZ"), ("ful", "'ful'; expected 'auto', 'full'"):
         monkeypatch.setenv("MNIST_DATA", demand)
         with pytest.raises(data.DataError, match=message):
@@ -196,12 +195,6 @@ def test_second_source_where_the_first_serves_something_else(cache, sample_as_mn
     assert sorted(path.name for path in cache.iterdir()) == sorted(files)
     monkeypatch.setattr(data, "_receive", lambda *arguments: pytest.fail("downloaded again"))
     assert data.load_mnist().is_full  # what is in the cache comes first
-
-
-def test_cache_that_cannot_be_reached(cache, monkeypatch):
-    monkeypatch.delenv("MNIST_DATA", raising=False)
-    monkeypatch.setattr("pooch.os_cache", lambda name: cache.parent / ("long" * 100))  # the system refuses to look
-    assert "failed with OSError" in data.load_mnist().notice
 
 
 @pytest.mark.parametrize("content", [b"1,2,3\n", b"text"])
@@ -289,15 +282,12 @@ def test_damaged_file(load_npz, arrays, sample_as_mnist, found):
         load_npz(DAMAGED[found](arrays))
 
 
-def test_form_for_the_networks():
+def test_form_for_the_networks_and_first_of_each():
     images = np.zeros((2, 28, 28), dtype=np.uint8)
     images[1, 0, :3] = 51, 102, 255
     pixels, rows = data.normalise(images), data.one_hot(np.array([5, 0, 9], dtype=np.uint8))
     assert pixels.dtype == rows.dtype == np.float32 and pixels.shape == (2, 28, 28) and not pixels[0].any()
     assert pixels[1, 0, :4].tolist() == pytest.approx([0.2, 0.4, 1, 0])
     assert rows.tolist() == [[0] * 5 + [1] + [0] * 4, [1] + [0] * 9, [0] * 9 + [1]]
-
-
-def test_first_of_each():
     labels = np.array([3, 3, 9, 8, 7, 6, 5, 4, 2, 1, 0, 0, 9])
     assert data.first_of_each(labels).tolist() == [10, 9, 8, 0, 7, 6, 5, 4, 3, 2]

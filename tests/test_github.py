@@ -22,10 +22,9 @@ ATTRIBUTES = frozenset("align alt class colspan height href rowspan src title wi
 PANDAS_RULES = ["vertical-align: middle;", "vertical-align: top;", "text-align: right;"]
 
 
-@pytest.fixture(scope="module")
-def page() -> BeautifulSoup:
-    """Its body, as nbconvert makes it, without what GitHub takes out of it."""
-    html, _ = HTMLExporter(template_name="basic").from_filename(str(PATH))
+def as_on_github(path: Path = PATH) -> BeautifulSoup:
+    """The body of the page, as nbconvert makes it, without what GitHub takes out of it."""
+    html, _ = HTMLExporter(template_name="basic").from_filename(str(path))
     page = BeautifulSoup(html, "html.parser")
     for element in page.find_all(lambda element: element.name not in ELEMENTS):
         element.decompose()
@@ -50,6 +49,11 @@ def written(output) -> str:
     """What an output shows as plain text, if it has no better form; otherwise nothing."""
     data = output.get("data", {})
     return "".join(output.get("text") or ("" if data.keys() & {"text/html", "image/png"} else data["text/plain"]))
+
+
+@pytest.fixture(scope="module")
+def page():
+    return as_on_github()
 
 
 def test_every_table_is_there(page):

@@ -27,8 +27,6 @@ from helpers import article, evaluation, plots
 pytestmark = pytest.mark.thorough
 
 BASELINE = Path(__file__).parent / "baseline"
-TOLERANCE = 1.6
-DPI = 25
 
 
 def bars(count: int) -> np.ndarray:
@@ -79,33 +77,28 @@ def draw(name: str) -> Figure:
     return getattr(plots, name)(**CASES[name], title="What the figure shows")
 
 
-def picture(figure: Figure) -> np.ndarray:
-    """What a figure looks like from afar: drawn at 150 dots an inch, reduced to 25 and blurred."""
-    figure.set_dpi(6 * DPI)
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    image = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
-    return np.asarray(image.reduce(6).filter(ImageFilter.GaussianBlur(1)))
-
-
 @pytest.fixture(autouse=True)
 def _crisp():
     with mpl.style.context({"text.hinting": "none", "path.snap": False}, after_reset=True):
         yield
 
 
-COMPARED = {"tolerance": TOLERANCE, "style": "default", "savefig_kwargs": {"dpi": 1}, "deterministic": True}
+def compared(name: str):
+    options = {"tolerance": 1.6, "style": "default", "savefig_kwargs": {"dpi": 1}, "deterministic": True}
+    return pytest.param(name, marks=pytest.mark.mpl_image_compare(filename=f"{name}.png", **options))
 
 
-@pytest.mark.parametrize(
-    "name",
-    [pytest.param(name, marks=pytest.mark.mpl_image_compare(filename=f"{name}.png", **COMPARED)) for name in CASES],
-)
+@pytest.mark.parametrize("name", [compared(name) for name in CASES])
 def test_figure_is_as_stored(name):
-    image = picture(draw(name))
-    height, width, _ = image.shape
-    shown = Figure(figsize=(width, height), dpi=1)  # in pixels
-    shown.figimage(image)
+    """As it looks from afar: drawn at 150 dots an inch, reduced to 25 and blurred."""
+    figure = draw(name)
+    figure.set_dpi(150)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    image = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+    image = image.reduce(6).filter(ImageFilter.GaussianBlur(1))
+    shown = Figure(figsize=image.size, dpi=1)  # in pixels
+    shown.figimage(np.asarray(image))
     return shown
 
 

@@ -193,7 +193,7 @@ def test_model_that_tensorflow_cannot_read(run, tmp_path, few):
     assert str(tmp_path) not in origin and "loaded" in run().origin
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs processes that start as copies of another")
+@killing.NEEDS_FORK
 @pytest.mark.slow
 def test_killed_at_any_moment_of_training_or_storing(tmp_path):
     """The next run loads a whole model or trains it again, to the same last bit; nothing else is left."""
