@@ -188,16 +188,9 @@ def test_history_made_by_a_stranger(entry):
 
 @killing.NEEDS_FORK
 @pytest.mark.thorough
-def test_killed_at_any_moment_of_storing(tmp_path):
+def test_killed_at_any_moment_of_storing_and_again_of_clearing_up(tmp_path):
     """At each line: the next one finds the old entry or the new one, whole, or none if there was none; and stores."""
     count = killing.outcomes("stored", tmp_path)
-    assert count.keys() == {"none, none before", "new, none before", "old, old before", "new, old before"}
+    found = ("none, none before", "new, none before", "old, old before", "new, old before")
+    assert count.keys() == {f"{each}, {then}" for each in found for then in ("cleared", "killed again")}
     assert sum(count.values()) >= 200 and min(count.values()) >= 10
-
-
-@killing.NEEDS_FORK
-@pytest.mark.slow
-def test_killed_at_any_moment_of_clearing_up(tmp_path):
-    """One is killed in storing, then the next one, too: the third finds the old entry or the new one."""
-    count = killing.outcomes("cleared", tmp_path)
-    assert count.keys() == {"old", "new"} and sum(count.values()) >= 200

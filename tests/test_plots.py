@@ -1,4 +1,4 @@
-"""What each figure shows, and cases that the stored pictures do not: test_pictures.py compares with these."""
+"""What figures show in cases that the stored pictures do not: test_pictures.py compares with these."""
 
 import itertools
 
@@ -49,14 +49,6 @@ def test_label_accuracy():
     assert plots.label_accuracy(lower, "Accuracy").axes[0].get_ylim() == (50, 100)
 
 
-def test_confusion_matrices():
-    errors = evaluation.errors_only(article.CONFUSION)
-    left, right = plots.confusion_matrices(article.CONFUSION, errors, "Confusion").axes[:2]
-    cells, wrong = ({text.get_position(): text.get_text() for text in axis.texts} for axis in (left, right))
-    assert cells[1, 1] == "1121" and cells[4, 9] == wrong[4, 9] == "15" and (1, 1) not in wrong
-    assert left.get_ylabel() == right.get_ylabel() == "true digit"
-
-
 def finals(*names):
     index = pd.MultiIndex.from_product([names, [1, 2, 3]], names=["candidate", "seed"])
     training = np.linspace(98.6, 97.7, len(index))
@@ -72,34 +64,11 @@ def test_runs():
     assert star.get_offsets().tolist() == [[98.5, 98.01]]
     names = {f"network {number}" for number in range(23)}
     assert names <= {text.get_text() for text in plots.runs(finals(*names), {}, "Trainings").axes[0].texts}
-
-
-def test_lines_of_equal_sums_are_labelled_where_they_end():
-    (axis,) = plots.runs(finals("dense", "conv"), {}, "Trainings").axes
+    # Lines of equal sums are labelled where they end.
     labels = {float(text.get_text().split()[-1]): text.xy for text in axis.texts if text.get_text()[-1].isdigit()}
     assert len(labels) >= 2 and sorted(sum(line.get_xy1()) for line in axis.lines) == pytest.approx(sorted(labels))
     for total, (x, y) in labels.items():
         assert x + y == pytest.approx(total) and (x == axis.get_xlim()[0] or y == axis.get_ylim()[1])
-
-
-def test_reliability():
-    probabilities = np.zeros((30, 10))
-    probabilities[:, 0] = np.repeat([0.55, 0.95], [10, 20])
-    table = evaluation.reliability(probabilities, np.repeat([0, 1, 0], [4, 6, 20]))
-    upper, lower = plots.reliability(table, "Reliability").axes
-    points = upper.containers[0].lines[0]
-    assert points.get_xdata().tolist() == pytest.approx([55, 95]) and points.get_ydata().tolist() == [40, 100]
-    assert [bar.get_height() for bar in lower.patches] == [10, 20]
-    assert [bar.get_x() + bar.get_width() / 2 for bar in lower.patches] == pytest.approx([55, 95])
-
-
-def test_links_and_confusions():
-    links = np.zeros((10, 10), dtype=int)
-    links[4, 9] = links[9, 4] = 300
-    links[3, 5] = links[5, 3] = 200
-    (axis,) = plots.links_and_confusions(links, article.CONFUSION, 2, "Pairs").axes
-    assert len(axis.collections[0].get_offsets()) == 45
-    assert {text.get_text(): text.xy for text in axis.texts} == {"4/9": (300, 24), "3/5": (200, 11), "2/7": (0, 18)}
 
 
 def test_label_of_a_certain_prediction_stays_in_the_figure():

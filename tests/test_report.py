@@ -41,30 +41,25 @@ def test_numbers_of_any_size_can_be_read():
     assert {value: report.number(value) for value in shown} == shown
 
 
-def test_results_hold_all_that_has_a_name(tmp_path):
-    path = tmp_path / "new" / "results.json"
-    table = pd.DataFrame({"%": [1.5, 2.5]}, index=pd.MultiIndex.from_tuples([("dense", 1), ("conv", 2)]))
-    mapping = {"dense": pd.Series({"a": 0.5})}
-    report.write_results({"table": table, "count": np.int64(3), "matrix": np.eye(2, dtype=int), "of": mapping}, path)
-    expected = {"table": {"dense, 1": {"%": 1.5}, "conv, 2": {"%": 2.5}}, "count": 3, "matrix": [[1, 0], [0, 1]]}
-    assert json.loads(path.read_text()) == expected | {"of": {"dense": {"a": 0.5}}}
-
-
 class Fails(dict):
     def __bool__(self):
         raise RuntimeError
 
 
-def test_whatever_else_has_a_name_is_passed_over(tmp_path):
+def test_results_hold_all_that_has_a_name_but_what_is_no_result(tmp_path):
     """A reader's own: lists of lists of any length, a list in itself, dates, an object that fails when asked."""
+    table = pd.DataFrame({"%": [1.5, 2.5]}, index=pd.MultiIndex.from_tuples([("dense", 1), ("conv", 2)]))
+    results = {"table": table, "count": np.int64(3), "matrix": np.eye(2, dtype=int)}
+    results |= {"of": {"dense": pd.Series({"a": 0.5})}}
     itself = []
     itself.append(itself)
     dates = pd.DataFrame({"day": pd.to_datetime(["2021-01-01"])})
     names = {"_hidden": 1, "Out": {1: 2}, "module": np, "mixed": {"a": np}, "nothing": {}, "flag": True}
     names |= {"images": np.zeros((20, 28, 28)), "flags": np.array([True]), "dates": dates, "itself": itself}
     names |= {"lists": [[1], [1, 2]], "arrays": [np.eye(2), np.eye(3)], "fails": Fails(), "words": {"a": "b"}}
-    report.write_results(names | {"z": 1}, tmp_path / "results.json")
-    assert json.loads((tmp_path / "results.json").read_text()) == {"z": 1}
+    report.write_results(names | results, path := tmp_path / "new" / "results.json")
+    expected = {"table": {"dense, 1": {"%": 1.5}, "conv, 2": {"%": 2.5}}, "count": 3, "matrix": [[1, 0], [0, 1]]}
+    assert json.loads(path.read_text()) == expected | {"of": {"dense": {"a": 0.5}}}
 
 
 def test_results_that_cannot_be_written_end_nothing(tmp_path, capsys):
