@@ -11,6 +11,7 @@ import pytest
 from helpers import data
 
 ROOT = Path(__file__).parent.parent
+TENSORFLOW = ROOT / "tests" / "tensorflow"
 # Not `getrusage`: on Linux a new process starts with the peak of the one that it comes from.
 PEAK = """
 def peak():
@@ -24,12 +25,17 @@ def peak():
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Modules whose tests are all left out are not even imported: what they import would take seconds."""
-    left_out = {"not tensorflow": "\nstart_tensorflow()\n", "not thorough": "\npytestmark = pytest.mark.thorough\n"}
-    if collection_path.suffix != ".py":
-        return None
-    text = collection_path.read_text(encoding="utf-8")
-    return any(wanted in config.option.markexpr and line in text for wanted, line in left_out.items()) or None
+    """What is left out as a whole is not even imported: that would take seconds."""
+    if "not tensorflow" in config.option.markexpr and collection_path == TENSORFLOW:
+        return True
+    is_module = "not thorough" in config.option.markexpr and collection_path.suffix == ".py"
+    return (is_module and "\npytestmark = pytest.mark.thorough\n" in collection_path.read_text("utf-8")) or None
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Others that need TensorFlow stand among tests that do not, and are marked one by one."""
+    if item.path.parent == TENSORFLOW:
+        item.add_marker("tensorflow")
 
 
 @pytest.fixture(scope="session")

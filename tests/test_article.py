@@ -14,22 +14,18 @@ def test_published_figures_agree_with_each_other():
 def test_only_like_is_compared_with_like():
     assert article.is_comparable(True, 5, 64)
     assert not any(article.is_comparable(*other) for other in ((False, 5, 64), (True, 3, 64), (True, 5, 32)))
-
-
-def test_with_published():
     ours = pd.DataFrame({"training %": [98.0, 99.0]}, index=["conv", "dense"])
+    assert article.with_published(ours, False, article.published()) is ours
     table = article.with_published(ours, True, article.published())
     assert table.columns.tolist()[:2] == ["training %", "training %, article"]
     assert table["training %, article"].tolist() == [97.83, 98.5]
     interval = pytest.approx([100 * bound for bound in evaluation.wilson_interval(9_816, 10_000)])
     assert table.loc["conv", ["low %, article", "high %, article"]].tolist() == interval
-    assert article.with_published(ours, False, article.published()) is ours
     interval = [100 * bound for bound in evaluation.wilson_interval(973, 980)]
     assert article.published_by_digit().loc[0].tolist() == pytest.approx([99.29, *interval])
 
 
-# --- the scorecard, on a made-up study that is just like the article says
-
+# For the scorecard: a made-up study that is just like the article says.
 NEARBY = np.zeros((10_000, 10), dtype=bool)
 NEARBY[:, [1, 7]] = True
 LINKS = np.eye(10, dtype=int) * 1_000

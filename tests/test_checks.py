@@ -17,41 +17,32 @@ def message(check, **arrays):
     return str(error.value)
 
 
-@pytest.mark.parametrize(
-    ("wrong", "found"),
-    [
-        (IMAGES / 255, "float64 of shape (20, 28, 28)"),
-        (IMAGES.reshape(20, 784), "uint8 of shape (20, 784)"),
-        (IMAGES[:0], "uint8 of shape (0, 28, 28)"),
-        (IMAGES[0], "uint8 of shape (28, 28)"),
-        ([1], "a list"),
-    ],
-)
-def test_images_of_another_form(wrong, found):
-    expected = "expected images as uint8 of shape (n, 28, 28), n at least 1"
-    assert message(checks.check_images, some=IMAGES, others=wrong) == f"others: {expected}; found {found}."
+OF_SHAPE = "expected images as uint8 of shape (n, 28, 28), n at least 1; found"
+WHOLE = "expected whole numbers from 0 to 9"
+ONE_AXIS = " of shape (n,), n at least 1; found"
+EACH = "expected each digit from 0 to 9 at least once; found"
 
 
 @pytest.mark.parametrize(
-    ("wrong", "found"),
+    ("check", "some", "wrong", "said"),
     [
-        (np.where(LABELS == 3, 11, LABELS), "; found 11, at index 3."),
-        (np.where(LABELS == 4, -1, LABELS), "; found -1, at index 4."),
-        (LABELS.astype(float), " of shape (n,), n at least 1; found float64 of shape (20,)."),
-        (LABELS[:, None], " of shape (n,), n at least 1; found int64 of shape (20, 1)."),
-        (LABELS[:0], " of shape (n,), n at least 1; found int64 of shape (0,)."),
-        ([1], " of shape (n,), n at least 1; found a list."),
+        (checks.check_images, IMAGES, IMAGES / 255, f"{OF_SHAPE} float64 of shape (20, 28, 28)."),
+        (checks.check_images, IMAGES, IMAGES.reshape(20, 784), f"{OF_SHAPE} uint8 of shape (20, 784)."),
+        (checks.check_images, IMAGES, IMAGES[:0], f"{OF_SHAPE} uint8 of shape (0, 28, 28)."),
+        (checks.check_images, IMAGES, IMAGES[0], f"{OF_SHAPE} uint8 of shape (28, 28)."),
+        (checks.check_images, IMAGES, [1], f"{OF_SHAPE} a list."),
+        (checks.check_labels, LABELS, np.where(LABELS == 3, 11, LABELS), f"{WHOLE}; found 11, at index 3."),
+        (checks.check_labels, LABELS, np.where(LABELS == 4, -1, LABELS), f"{WHOLE}; found -1, at index 4."),
+        (checks.check_labels, LABELS, LABELS.astype(float), f"{WHOLE}{ONE_AXIS} float64 of shape (20,)."),
+        (checks.check_labels, LABELS, LABELS[:, None], f"{WHOLE}{ONE_AXIS} int64 of shape (20, 1)."),
+        (checks.check_labels, LABELS, LABELS[:0], f"{WHOLE}{ONE_AXIS} int64 of shape (0,)."),
+        (checks.check_labels, LABELS, [1], f"{WHOLE}{ONE_AXIS} a list."),
+        (checks.check_every_digit, LABELS, np.where(LABELS == 7, 1, LABELS), f"{EACH} no 7."),
+        (checks.check_every_digit, LABELS, LABELS % 8, f"{EACH} no 8, no 9."),
     ],
 )
-def test_labels_of_another_form(wrong, found):
-    expected = "others: expected whole numbers from 0 to 9"
-    assert message(checks.check_labels, some=LABELS, others=wrong) == expected + found
-
-
-@pytest.mark.parametrize(("wrong", "missing"), [(np.where(LABELS == 7, 1, LABELS), "no 7"), (LABELS % 8, "no 8, no 9")])
-def test_missing_digits(wrong, missing):
-    expected = "others: expected each digit from 0 to 9 at least once"
-    assert message(checks.check_every_digit, some=LABELS, others=wrong) == f"{expected}; found {missing}."
+def test_arrays_of_another_form(check, some, wrong, said):
+    assert message(check, some=some, others=wrong) == f"others: {said}"
 
 
 @pytest.mark.parametrize("which", ["train", "test"])

@@ -91,25 +91,19 @@ class Handler(http.server.SimpleHTTPRequestHandler):
 
 
 @pytest.fixture
-def server(tmp_path):
-    """A real HTTP server on loopback: its address, and the folder it serves."""
+def served(tmp_path, arrays):
+    """A real HTTP server on loopback: its address, an mnist.npz there with its digest, and the folder it serves."""
     folder = tmp_path / "served"
     folder.mkdir()
+    np.savez(folder / "mnist.npz", **arrays)
+    files = {"mnist.npz": hashlib.sha256((folder / "mnist.npz").read_bytes()).hexdigest()}
     handler = functools.partial(Handler, directory=folder)
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as running:
         running.is_over = threading.Event()
         threading.Thread(target=running.serve_forever, args=(0.01,), daemon=True).start()
-        yield f"http://127.0.0.1:{running.server_port}/", folder
+        yield f"http://127.0.0.1:{running.server_port}/", files, folder
         running.is_over.set()
         running.shutdown()
-
-
-@pytest.fixture
-def served(server, arrays):
-    """The address of a served mnist.npz, and the digest of the file, as a source has it."""
-    url, folder = server
-    np.savez(folder / "mnist.npz", **arrays)
-    return url, {"mnist.npz": hashlib.sha256((folder / "mnist.npz").read_bytes()).hexdigest()}
 
 
 @pytest.fixture
@@ -125,31 +119,10 @@ def load_npz(monkeypatch, tmp_path):
     return load_npz
 
 
-# --- what is loaded
-
-
 def test_complete_data_set(mnist):
     assert mnist.train_images.shape == (60_000, 28, 28) and mnist.test_images.shape == (10_000, 28, 28)
     assert mnist.train_labels[:9].tolist() == [5, 0, 4, 1, 9, 2, 1, 3, 1]
     assert mnist.name == "MNIST" and mnist.notice == ""
-
-
-def test_sample_has_every_digit_equally_often(sample):
-    assert np.bincount(sample.train_labels).tolist() == [400] * 10
-    assert np.bincount(sample.test_labels).tolist() == [100] * 10
-    assert sample.train_labels[:12].tolist() == [*range(10), 0, 1]
-
-
-def test_sample_consists_of_training_images(sample, mnist):
-    known = {image.tobytes() for image in mnist.train_images}
-    assert {image.tobytes() for image in np.concatenate([sample.train_images, sample.test_images])} <= known
-
-
-def test_sample_never_passes_for_the_real_thing(sample):
-    assert not sample.is_full and all("sample" in text for text in (sample.name, sample.notice, str(sample)))
-
-
-# --- where it is looked for
 
 
 def test_file_named_by_environment_comes_first(load_npz, arrays, sample_as_mnist, cache):
@@ -157,9 +130,12 @@ def test_file_named_by_environment_comes_first(load_npz, arrays, sample_as_mnist
     assert digits.is_full and np.array_equal(digits.train_images, arrays["x_train"])
 
 
-def test_sample_is_the_last_resort(cache, monkeypatch, sample):
+def test_sample_is_the_last_resort_and_never_passes_for_the_real_thing(cache, monkeypatch, sample):
     monkeypatch.delenv("MNIST_DATA", raising=False)
-    assert data.load_mnist().digest == sample.digest
+    assert data.load_mnist().digest == sample.digest and not sample.is_full
+    assert all("sample" in text for text in (sample.name, sample.notice, str(sample)))
+    monkeypatch.setattr("pooch.os_cache", lambda name: cache.parent / ("long" * 100))  # the system refuses to look
+    assert "failed with OSError" in data.load_mnist().notice
     for demand, message in ("full", "MNIST_DATA=full.*127.0.0.1.*MNIST_NPZ"), ("ful", "'ful'; expected 'auto', 'full'"):
         monkeypatch.setenv("MNIST_DATA", demand)
         with pytest.raises(data.DataError, match=message):
@@ -167,7 +143,7 @@ def test_sample_is_the_last_resort(cache, monkeypatch, sample):
 
 
 def test_download_then_cache(cache, sample_as_mnist, served, monkeypatch):
-    url, files = served
+    url, files, _ = served
     monkeypatch.setattr(data, "SOURCES", {url: files})
     assert data.load_mnist().is_full
     monkeypatch.setattr(data, "SOURCES", {"http://127.0.0.1:9/": files})
@@ -189,7 +165,7 @@ FAULTS = {
 @pytest.mark.thorough
 def test_download_that_is(fault, cache, sample_as_mnist, served, monkeypatch):
     """A bounded wait, then the next source; without one the sample, with the reason. Nothing bad is kept."""
-    url, files = served
+    url, files, _ = served
     bad = {"refused": "http://127.0.0.1:9/", "unresolved": "http://nowhere.invalid/"}.get(fault, f"{url}{fault}/")
     look_up = socket.getaddrinfo
     dead = {"nowhere.invalid": lambda *arguments: time.sleep(20)}  # seconds, as where no name server answers
@@ -205,9 +181,9 @@ def test_download_that_is(fault, cache, sample_as_mnist, served, monkeypatch):
     assert [path.name for path in cache.iterdir()] == ["mnist.npz"]
 
 
-def test_second_source_where_the_first_serves_something_else(cache, sample_as_mnist, server, arrays, monkeypatch):
-    url, folder = server
-    files = {}
+def test_second_source_where_the_first_serves_something_else(cache, sample_as_mnist, served, arrays, monkeypatch):
+    url, files, folder = served
+    files.clear()
     for name, array in arrays.items():
         header = struct.pack(f">{1 + array.ndim}I", 2048 + array.ndim, *array.shape)
         content = gzip.compress(header + array.tobytes(), compresslevel=1)
@@ -221,12 +197,6 @@ def test_second_source_where_the_first_serves_something_else(cache, sample_as_mn
     assert data.load_mnist().is_full  # what is in the cache comes first
 
 
-def test_cache_that_cannot_be_reached(cache, monkeypatch):
-    monkeypatch.delenv("MNIST_DATA", raising=False)
-    monkeypatch.setattr("pooch.os_cache", lambda name: cache.parent / ("long" * 100))  # the system refuses to look
-    assert "failed with OSError" in data.load_mnist().notice
-
-
 @pytest.mark.parametrize("content", [b"1,2,3\n", b"text"])
 def test_sample_that_is_damaged(content, monkeypatch, tmp_path):
     (tmp_path / "mnist_5k.csv").write_bytes(content)
@@ -238,11 +208,11 @@ def test_sample_that_is_damaged(content, monkeypatch, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("proxy", ["http://127.0.0.1:9", "silent", "socks5://127.0.0.1:9", "no address"])
-def test_proxies_and_no_network(proxy, server, tmp_path):
+def test_proxies_and_no_network(proxy, served, tmp_path):
     """A new process, real sources, behind a proxy that is not there, does not answer, or cannot be used."""
     hidden = {"MNIST_NPZ", "MNIST_DATA", "HTTP_PROXY", "http_proxy", "https_proxy", "NO_PROXY", "no_proxy"}
     environment = {key: value for key, value in os.environ.items() if key not in hidden}
-    environment |= {"XDG_CACHE_HOME": str(tmp_path), "HTTPS_PROXY": server[0] if proxy == "silent" else proxy}
+    environment |= {"XDG_CACHE_HOME": str(tmp_path), "HTTPS_PROXY": served[0] if proxy == "silent" else proxy}
     start = time.monotonic()
     code = "from helpers.data import load_mnist; print(load_mnist().notice)"
     result = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, cwd=ROOT)
@@ -250,9 +220,6 @@ def test_proxies_and_no_network(proxy, server, tmp_path):
     assert "instead of MNIST: the complete data set is not in the cache and could not be downloaded" in result.stdout
     for host in ("storage.googleapis.com", "ossci-datasets.s3.amazonaws.com"):
         assert f"{host} {'took too long' if proxy == 'silent' else 'failed with '}" in result.stdout
-
-
-# --- wrong files
 
 
 def test_no_such_file(monkeypatch):
@@ -296,43 +263,31 @@ def bzip2(arrays):
     return buffer.getvalue()
 
 
-@pytest.mark.parametrize(
-    ("content", "found"),
-    [
-        (lambda arrays: npz(arrays)[:-5_000], "BadZipFile"),  # without its directory
-        (lambda arrays: npz(arrays).replace(arrays["x_test"][5:].tobytes(), bytes(995 * 784)), "Bad CRC"),
-        (lambda arrays: npz(arrays | {"x_train": np.array([{"a": 1}], dtype=object)}), "Object arrays"),
-        (lambda arrays: npz({"x_train": arrays["x_train"]}), "y_train is not a file"),
-        (lambda arrays: b"5,0,4,1\n", "not a zip file"),
-        (lambda arrays: bytes(64_000_001), "more than 64,000,000 bytes"),
-        (lambda arrays: npz({"x_train": np.zeros(2**26, "u1")}, np.savez_compressed), "64,000,000 bytes when unpacked"),
-        (lambda arrays: npz({str(number): 0 for number in range(101)}), "more than 100 members"),
-        (bzip2, "a compression that NumPy does not use"),
-    ],
-    ids=["cut off", "changed", "pickled", "incomplete", "text", "large", "zip bomb", "many members", "bzip2"],
-)
-def test_damaged_file(load_npz, arrays, sample_as_mnist, content, found):
+DAMAGED = {
+    "BadZipFile": lambda arrays: npz(arrays)[:-5_000],  # without its directory
+    "Bad CRC": lambda arrays: npz(arrays).replace(arrays["x_test"][5:].tobytes(), bytes(995 * 784)),
+    "Object arrays": lambda arrays: npz(arrays | {"x_train": np.array([{"a": 1}], dtype=object)}),
+    "y_train is not a file": lambda arrays: npz({"x_train": arrays["x_train"]}),
+    "not a zip file": lambda arrays: b"5,0,4,1\n",
+    "more than 64,000,000 bytes[)]": lambda arrays: bytes(64_000_001),
+    "bytes when unpacked": lambda arrays: npz({"x_train": np.zeros(2**26, "u1")}, np.savez_compressed),
+    "more than 100 members": lambda arrays: npz({str(number): 0 for number in range(101)}),
+    "a compression that NumPy does not use": bzip2,
+}
+
+
+@pytest.mark.parametrize("found", DAMAGED)
+def test_damaged_file(load_npz, arrays, sample_as_mnist, found):
     with pytest.raises(data.DataError, match=f"wrong.npz: expected a NumPy .*found .*{found}.*Replace it"):
-        load_npz(content(arrays))
+        load_npz(DAMAGED[found](arrays))
 
 
-# --- the networks' form
-
-
-def test_normalise():
+def test_form_for_the_networks_and_first_of_each():
     images = np.zeros((2, 28, 28), dtype=np.uint8)
     images[1, 0, :3] = 51, 102, 255
-    pixels = data.normalise(images)
-    assert pixels.dtype == np.float32 and pixels.shape == (2, 28, 28) and not pixels[0].any()
+    pixels, rows = data.normalise(images), data.one_hot(np.array([5, 0, 9], dtype=np.uint8))
+    assert pixels.dtype == rows.dtype == np.float32 and pixels.shape == (2, 28, 28) and not pixels[0].any()
     assert pixels[1, 0, :4].tolist() == pytest.approx([0.2, 0.4, 1, 0])
-
-
-def test_one_hot():
-    rows = data.one_hot(np.array([5, 0, 9], dtype=np.uint8))
-    assert rows.dtype == np.float32
     assert rows.tolist() == [[0] * 5 + [1] + [0] * 4, [1] + [0] * 9, [0] * 9 + [1]]
-
-
-def test_first_of_each():
     labels = np.array([3, 3, 9, 8, 7, 6, 5, 4, 2, 1, 0, 0, 9])
     assert data.first_of_each(labels).tolist() == [10, 9, 8, 0, 7, 6, 5, 4, 3, 2]

@@ -48,43 +48,31 @@ def test_multigrid_finds_the_same_map(graph, monkeypatch):
     assert all(abs(np.corrcoef(points[:, axis], exact[:, axis])[0, 1]) > 0.999 for axis in (0, 1))
 
 
-def test_label_centres():
+def test_centres_and_places_far_apart():
     labels = np.arange(10).repeat(3)
     points = np.stack([labels + np.tile([-1.0, 0.0, 100.0], 10), -labels], axis=1)
     assert embedding.label_centres(points, labels).tolist() == [[digit, -digit] for digit in range(10)]
-
-
-def test_spread_out():
     points = np.array([[0.0, 0], [1, 0], [10, 0], [10, 1], [4, 0], [2, 0]])
     chosen = embedding.spread_out(points, np.array([3, 3, 3, 3, 3, 5]), avoid=np.array([[0.0, 0]]))
     assert chosen.tolist() == [3, 4, 5]  # of the threes two, the first of them the farthest
 
 
-# --- what the neighbours say: images 0 and 1 show a 3, 2 a 5, 3 a 7; 0 is joined to all others, 1 to 2
+# Images 0 and 1 show a 3, 2 a 5, 3 a 7; 0 is joined to all others, 1 to 2
 LABELS = np.array([3, 3, 5, 7])
 GRAPH = csr_matrix([[1, 1, 0.5, 0.5], [1, 1, 0.5, 0], [0.5, 0.5, 1, 0], [0.5, 0, 0, 1]])
 
 
-def test_links_by_hand():
-    links = embedding.links(GRAPH, LABELS)
+def test_links_isolation_and_digits_nearby_by_hand():
+    links, nearby = embedding.links(GRAPH, LABELS), embedding.digits_nearby(GRAPH, LABELS)
     assert links[3, 3] == 1 and links[3, 5] == links[5, 3] == 2 and links[3, 7] == links[7, 3] == 1
     assert links.sum() == 1 + 2 * 2 + 2 * 1
-
-
-def test_isolation_by_hand():
-    table = embedding.isolation(embedding.links(GRAPH, LABELS))
-    assert table.loc[3].tolist() == [pytest.approx(100 * 3 / 5), 5]
-    assert table.loc[7].tolist() == [100, 3]
+    table = embedding.isolation(links)
+    assert table.loc[3].tolist() == [pytest.approx(100 * 3 / 5), 5] and table.loc[7].tolist() == [100, 3]
     assert table["links to others %"].is_monotonic_increasing
-
-
-def test_digits_nearby_by_hand():
-    nearby = embedding.digits_nearby(GRAPH, LABELS)
     assert [np.flatnonzero(row).tolist() for row in nearby] == [[3, 5, 7], [3, 5], [3], [3]]
 
 
-# --- do links foretell confusions? Of the article's confusions taken for links
-CONFUSED = article.CONFUSION + article.CONFUSION.T
+CONFUSED = article.CONFUSION + article.CONFUSION.T  # taken for links
 
 
 def test_correlation_is_spearmans():
@@ -96,10 +84,3 @@ def test_correlation_is_spearmans():
     assert correlation == pytest.approx(expected) and p > 0.05
     # With themselves: no other of 99 orders of the digits does as well.
     assert embedding.link_confusion_correlation(CONFUSED, article.CONFUSION, 99) == (pytest.approx(1), 0.01)
-
-
-def test_p_of_unrelated_counts_is_uniform():
-    """It is below 0.25 in about a quarter of the cases."""
-    rng = np.random.default_rng(0)
-    ps = [embedding.link_confusion_correlation(*rng.integers(0, 99, (2, 10, 10)), 99, seed)[1] for seed in range(60)]
-    assert 6 <= sum(p <= 0.25 for p in ps) <= 24

@@ -47,10 +47,8 @@ def stored(kind: str) -> list[str]:
 
 def written(output) -> str:
     """What an output shows as plain text, if it has no better form; otherwise nothing."""
-    text = output.get("text") or (
-        "" if output["data"].keys() & {"text/html", "image/png"} else output["data"]["text/plain"]
-    )
-    return "".join(text)
+    data = output.get("data", {})
+    return "".join(output.get("text") or ("" if data.keys() & {"text/html", "image/png"} else data["text/plain"]))
 
 
 @pytest.fixture(scope="module")
@@ -100,8 +98,7 @@ def test_every_figure_is_followed_by_its_caption():
             assert re.match(r"\*[A-Z][^*]{20,}[.:]\*( |$)", "".join(following["source"])), following["id"]
 
 
-def test_no_code_is_hidden():
+def test_no_code_is_hidden(page):
     """Only JupyterLab folds a hidden input away; elsewhere it is shown, so nothing may count on it."""
-    page = as_on_github()
     sources = [area.get_text().strip() for area in page.select(".input_area")]
     assert sources == ["".join(cell["source"]).strip() for cell in CELLS if cell["cell_type"] == "code"]

@@ -1,7 +1,6 @@
 """Histories that a stranger made, thousands of them: none runs, takes much memory, or passes for one."""
 
 import math
-import os
 import pickle
 import pickletools
 import random
@@ -51,9 +50,6 @@ def read(tmp_path):
     return read
 
 
-# --- histories
-
-
 FLOATS = st.floats(allow_nan=False, allow_infinity=False)
 HISTORIES = st.integers(1, 6).flatmap(
     lambda epochs: st.dictionaries(
@@ -68,17 +64,11 @@ def test_every_history_survives_a_round_trip(read, history):
     assert read(pickle.dumps(history, cache.PROTOCOL)) == history
 
 
-@pytest.mark.parametrize(
-    "history",
-    [{"accuracy": [n / 7 for n in range(1_001)]}, {f"key {n}": [n / 7] for n in range(1_001)}, {"a" * 300: [0.5]}],
-    ids=["many epochs", "many keys", "long key"],
-)
-def test_large_histories_survive_a_round_trip(read, history):
+def test_large_histories_survive_a_round_trip(read):
     """Pickle writes a thousand epochs or keys at a time, and longer texts with an opcode of their own."""
-    assert read(pickle.dumps(history, cache.PROTOCOL)) == history
-
-
-# --- what is none
+    many = [n / 7 for n in range(1_001)]
+    for history in ({"accuracy": many}, {f"key {each}": [each] for each in many}, {"a" * 300: [0.5]}):
+        assert read(pickle.dumps(history, cache.PROTOCOL)) == history
 
 
 NO_HISTORIES = [
@@ -104,33 +94,22 @@ STORED = pickle.dumps(HISTORY, cache.PROTOCOL)
 FRAMED = pickle.dumps({"a": [0.5]}, 3)[2:] + b"X" * 100
 HOSTILE = {
     "other protocol": pickle.dumps(HISTORY, 5),
-    "other protocol's opcodes": b"\x80\x02" + STORED[11:].replace(b"\x94", b""),
     "empty": b"",
-    "text": b"accuracy: 0.9",
     "cut": STORED[:-2],
-    "more after the end": STORED + b"X",
     "twice": STORED * 2,
     "more in the frame": b"\x80\x04\x95" + len(FRAMED).to_bytes(8, "little") + FRAMED,
     "something below": STORED[:11] + b"]" + STORED[11:],
     "one list under two keys": pickle.dumps({"a": SHARED, "b": SHARED}, cache.PROTOCOL),
     "function": b"\x80\x04\x8c\x02os\x8c\x06system\x93\x8c\x04true\x85R.",
     "function, as text": b"cos\nsystem\n(S'true'\ntR.",
-    "function among floats": pickle.dumps({"a": [0.5, print]}, cache.PROTOCOL),
-    "instance": b"(i__builtin__\nlist\n.",
-    "state": b"\x80\x04}}b.",
-    "extension code": b"\x80\x02\x82\x01.",
-    "persistent object": b"\x80\x04\x8c\x01xQ.",
     "call": pickle.dumps({"a": [Stranger()]}, cache.PROTOCOL),
     "bytes that say they are large": b"\x80\x05\x96" + b"\xff" * 7 + b"\x0f.",
     "text that says it is large": b"\x80\x04X\xff\xff\xff\xff.",
-    "number that says it is large": b"\x80\x02\x8b\xff\xff\xff\x7f.",
     "frame that says it is large": b"\x80\x04\x95" + b"\xff" * 7 + b"\x0f}.",
     "place in the memo": b"\x80\x04}r\xff\xff\xff\x00.",
     "memo": b"\x80\x04}" + b"\x94" * 65_000 + b".",
     "marks": b"\x80\x04" + b"(" * 65_000 + b".",
-    "lists": b"\x80\x04" + b"]" * 65_000 + b".",
     "lists in lists": b"\x80\x04" + b"]" * 32_000 + b"a" * 31_999 + b".",
-    "dicts": b"\x80\x04" + b"}" * 65_000 + b".",
     "larger than 64 KB": pickle.dumps({"a": [0.5] * 7_300}, cache.PROTOCOL),
 }
 
@@ -161,18 +140,3 @@ def test_mutants(read):
     count = Counter(read(mutant(STORED, chance)) is not None for _ in range(10_000))
     print(count)
     assert count[True] >= 500 and count[False] >= 5_000
-
-
-def test_pipe_and_folder_are_no_histories(tmp_path):
-    os.mkfifo(tmp_path / "pipe")
-    for path in (tmp_path / "pipe", tmp_path, tmp_path / "missing"):
-        with pytest.raises(cache.CacheError, match=path.name):
-            cache.read_history(path)
-
-
-@pytest.mark.parametrize("name", ["function", "call", "place in the memo"])
-def test_the_traps_work(monkeypatch, read, name):
-    """Without the list of opcodes they catch something."""
-    monkeypatch.setattr(cache, "OPCODES", {opcode.name for opcode in pickletools.opcodes})
-    with pytest.raises(AssertionError):
-        read(HOSTILE[name])

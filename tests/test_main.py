@@ -1,10 +1,7 @@
 """The commands behind the Makefile."""
 
 import json
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import nbformat
@@ -77,9 +74,6 @@ def test_folder_that_cannot_be_written_is_said_in_a_line(tmp_path):
     (tmp_path / "build").write_text("a file")
     with pytest.raises(SystemExit, match="^error: build/ cannot be written: File exists. Make room, or check"):
         commands.run([], tmp_path / "build")
-
-
-# --- results
 
 
 def test_results_before_there_are_any(mnist, tmp_path, monkeypatch):
@@ -183,21 +177,6 @@ def test_another_run_changes_nothing(project, tmp_path, cells, metadata, message
     before = stored()
     with pytest.raises(SystemExit, match=message):
         commands.refresh(tmp_path)
-    assert stored() == before
-
-
-@pytest.mark.skipif(os.name == "nt", reason="Windows interrupts in another way")
-@pytest.mark.thorough
-def test_an_interrupted_run_changes_nothing(project, tmp_path):
-    stored = project(*CLEAN, "os.kill(os.getppid(), 2)\nimport time\ntime.sleep(2)")
-    before = stored()
-    program = (  # a background job would not be interrupted
-        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-        f"from pathlib import Path; from helpers import __main__; __main__.refresh(Path({str(tmp_path)!r}))"
-    )
-    command = [sys.executable, "-c", program]
-    done = subprocess.run(command, cwd=commands.ROOT, stderr=subprocess.PIPE, text=True, timeout=50)
-    assert done.returncode and "KeyboardInterrupt" in done.stderr
     assert stored() == before
 
 

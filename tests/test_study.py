@@ -49,23 +49,17 @@ def but_for_seconds(runs):
     return sorted(json.dumps(run | {"seconds": 0}) for run in runs)
 
 
-# --- the file
-
-
 def test_runs_are_read_as_written(tmp_path):
     """In an order of their own: trainings that end in another order give the same figures. Half a line is no run."""
     runs = [run("conv", seed=2), run(seed=2), run(seed=10)]
     assert study.load_runs(write(tmp_path / "runs.jsonl", runs[::-1], end='{"candidate": "de')) == runs
 
 
-def test_a_run_that_is_there_twice_is_named(tmp_path):
-    with pytest.raises(study.StudyError, match="line 3: dense with seed 1 is there already"):
-        study.load_runs(write(tmp_path / "runs.jsonl", [run(), run(seed=2), run()]))
-
-
-def test_no_study(tmp_path):
+def test_no_study_and_a_run_that_is_there_twice(tmp_path):
     with pytest.raises(study.StudyError, match="no study can be read .* `make study` makes one"):
         study.load_runs(tmp_path / "runs.jsonl")
+    with pytest.raises(study.StudyError, match="line 3: dense with seed 1 is there already"):
+        study.load_runs(write(tmp_path / "runs.jsonl", [run(), run(seed=2), run()]))
 
 
 OTHER_KINDS = [json.dumps(run() | entry) for entry in ({"candidate": [1]}, {"seed": "1"}, {"history": 0}, {"more": 1})]
@@ -78,21 +72,14 @@ def test_a_line_that_is_no_run_is_named(tmp_path, line):
         study.load_runs(path)
 
 
-# --- its figures
-
-
-def test_finals_are_in_order():
-    runs = [run("conv", 2), run("dense", 1, 0.97, 0.96), run("dense", 2, 0.99, 0.98), run("other", 1)]
-    table = study.finals(runs, ["dense", "conv"])
-    assert table.index.tolist() == [("dense", 1), ("dense", 2), ("conv", 2)]
-    assert table.loc[("dense", 2)].tolist() == pytest.approx([99, 98, 197])
-
-
-def test_spread_by_hand():
-    runs = [run(seed=seed, training=share, validation=0.9) for seed, share in ((1, 0.95), (2, 0.97), (3, 0.99))]
-    table = study.spread(study.finals(runs, ["dense"]))
-    assert table.loc["dense", ["trainings", "training %", "training % sd"]].tolist() == pytest.approx([3, 97, 2])
-    assert table.loc["dense", ["validation % sd", "sum %", "sum % sd"]].tolist() == pytest.approx([0, 187, 2], abs=1e-9)
+def test_finals_in_order_and_their_spread_by_hand():
+    runs = [run("conv", 2), *(run(seed=seed, training=0.93 + seed / 50, validation=0.9) for seed in (1, 2, 3))]
+    table = study.finals([*runs, run("other", 1)], ["dense", "conv"])
+    assert table.index.tolist() == [("dense", 1), ("dense", 2), ("dense", 3), ("conv", 2)]
+    assert table.loc[("dense", 2)].tolist() == pytest.approx([97, 90, 187])
+    spread = study.spread(table).loc["dense"]
+    assert spread[["trainings", "training %", "training % sd"]].tolist() == pytest.approx([3, 97, 2])
+    assert spread[["validation % sd", "sum %", "sum % sd"]].tolist() == pytest.approx([0, 187, 2], abs=1e-9)
 
 
 def test_wins_by_hand():
@@ -101,10 +88,7 @@ def test_wins_by_hand():
     runs += [run("conv", 1, 0.95, 0.95), run("conv", 2, 0.95, 0.96)]
     row = study.wins(study.finals(runs, ["dense", "conv"])).loc["dense beats conv"]
     assert row[["by validation, % of pairs", "by sum, % of pairs"]].tolist() == [50, 50]
-
-
-def test_wins_are_the_mann_whitney_statistic():
-    """And its interval narrows with the trainings, and holds the share."""
+    # Without ties they are the Mann-Whitney statistic; an interval narrows with the trainings, and holds the share.
     widths = []
     for count in (10, 40):
         rng = np.random.default_rng(0)
@@ -149,9 +133,6 @@ def test_misread_images_and_confusions():
     counts = study.confusions(runs, "dense")
     assert counts.shape == (2, 10, 10) and counts[:, 5, 1].tolist() == [1, 1] and counts[:, 2, 1].tolist() == [1, 0]
     assert study.confusions(runs, "other").shape == (0, 10, 10)
-
-
-# --- training
 
 
 @pytest.mark.thorough
@@ -264,9 +245,6 @@ def test_a_dask_cluster_gives_the_same_runs(on_the_sample, tmp_path):
             wait_until(lambda: len(cluster.scheduler.workers) == 0)
     one, other = (but_for_seconds(study.load_runs(path)) for path in (here, there))
     assert one == other and len(set(one)) == 4
-
-
-# --- the committed study
 
 
 @pytest.fixture(scope="module")

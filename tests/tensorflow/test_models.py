@@ -14,8 +14,7 @@ from keras import layers  # noqa: E402
 from helpers import models  # noqa: E402
 from helpers.checks import InputError  # noqa: E402
 
-pytestmark = pytest.mark.tensorflow
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 
 
 def candidate(*made, **more):
@@ -23,24 +22,46 @@ def candidate(*made, **more):
     return models.Candidate("x", lambda: [make() for make in made], (784,), **more)
 
 
-def test_layers_are_the_articles():
+def test_networks_are_the_articles():
+    dense, conv = (models.architecture(each) for each in (models.DENSE, models.CONV))
+    hidden = [{"units": 512, "activation": "relu"}, {"rate": 0.15}]
+    expected = [*hidden, *hidden, {"units": 10, "activation": "softmax"}]
+    assert len(dense) == 5 and all(layer.items() >= want.items() for layer, want in zip(dense, expected, strict=True))
+    filters = [{"filters": 32, "kernel_size": [3, 3], "activation": activation} for activation in ("linear", "relu")]
+    expected = [*filters, {"strides": [2, 2]}, {"rate": 0.2}, {}, {"units": 128, "activation": "relu"}, {"rate": 0.2}]
+    expected.append({"units": 10, "activation": "softmax"})
+    assert all(layer.items() >= want.items() for layer, want in zip(conv, expected, strict=True))
     dense, conv = (models.summary(each.build()) for each in (models.DENSE, models.CONV))
-    hidden = ["units 512, activation relu", "rate 0.15"]
-    assert dense["settings"].tolist()[:-1] == [*hidden, *hidden, "units 10, activation softmax"]
     assert dense["parameters"].tolist() == ["401,920", "0", "262,656", "0", "5,130", "669,706"]
     kinds = ["Conv2D", "Conv2D", "MaxPooling2D", "Dropout", "Flatten", "Dense", "Dropout", "Dense", "total"]
     assert conv["layer"].tolist() == kinds and conv["parameters"].iloc[-1] == "600,810"
-    filters = [f"filters 32, kernel_size 3 x 3, activation {activation}" for activation in ("none", "relu")]
-    assert conv["settings"].tolist()[:4] == [*filters, "pool_size 2 x 2", "rate 0.2"]
     shapes = ["26 x 26 x 32", "24 x 24 x 32", "12 x 12 x 32", "12 x 12 x 32", "4608"]
     assert conv["output shape"].tolist()[:5] == shapes
 
 
-def test_compiled_as_in_the_article():
-    network = models.DENSE.build()
-    assert isinstance(network.optimizer, keras.optimizers.Adam) and network.loss == "categorical_crossentropy"
-    assert float(network.optimizer.learning_rate) == pytest.approx(0.001)  # Keras's default, as in the article
-    assert network.optimizer.name == models.OPTIMIZER == "adam"
+def test_networks_in_the_notebook_are_these():
+    """So that a study trains what can be read there: layers, form of the input, and the arguments of `compile`."""
+    cells = json.loads((ROOT / "mnist_digits.ipynb").read_text(encoding="utf-8"))["cells"]
+    sources = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+    names = {"layers": layers, "models": models, "keras": keras, "seed": 1}
+    for beginning, end in (
+        ("def dense_layers", "models.summary"),
+        ("def conv_layers", "models.summary"),
+        ("conv_normalised =", "networks["),
+        ("keras.utils", "network.fit("),
+    ):
+        (source,) = (source for source in sources if source.startswith(beginning))
+        exec(source.partition(end)[0], names)
+    for ours, theirs in zip(("dense", "conv", "conv_normalised"), models.CANDIDATES, strict=True):
+        found = names[ours]
+        assert (found.name, found.input_shape, found.pixels) == (theirs.name, theirs.input_shape, theirs.pixels)
+        assert models.architecture(found) == models.architecture(theirs)
+    shown, built = names["network"], models.DENSE.build()
+    assert shown.get_compile_config()["metrics"] == built.get_compile_config()["metrics"] == ["accuracy"]
+    assert shown.loss == built.loss == "categorical_crossentropy" and isinstance(built.optimizer, type(shown.optimizer))
+    settings, ours = built.optimizer.get_config(), shown.optimizer.get_config()
+    assert {key for key in ours if ours[key] != settings[key]} <= {"name"}
+    assert float(built.optimizer.learning_rate) == pytest.approx(0.001)  # Keras's default, as in the article
 
 
 def test_inputs():
@@ -71,9 +92,6 @@ def test_float64_is_trained():
     assert network.weights[0].dtype == "float64" and np.isfinite(network.weights[0].numpy()).all()
 
 
-# --- candidates of one's own
-
-
 def wrong(*arguments, **more):
     with pytest.raises(InputError) as error:
         models.Candidate(*arguments, **more).build()
@@ -91,12 +109,16 @@ def test_candidate_that_cannot_be_is_named():
     assert wrong("x", models.dense_layers, pixels="normalized") == expected
 
 
-def test_layers_that_do_not_fit_are_one_sentence():
+def test_layers_that_cannot_be_used_are_refused_in_a_sentence():
     message = wrong("x", models.conv_layers, (784,))
     assert message.startswith("x: Keras cannot make a network of these layers for images of shape (784,): ")
     assert message.endswith(" Correct its layers or its input_shape.") and "\n" not in message
     assert wrong("x", lambda: [1 / 0]) == "x: make_layers cannot make layers: division by zero. Correct it."
     assert wrong("x", [1]) == "x: make_layers cannot make layers: 'list' object is not callable. Correct it."
+    made = [layers.Dense(10, name="d")]  # a training would go on from the weights of the one before
+    models.Candidate("x", lambda: made, (784,)).build()
+    message = wrong("x", lambda: made, (784,))
+    assert message.startswith("x: expected new layers whenever they are made; found d used again. Write the layers")
 
 
 def test_networks_of_ones_own():
@@ -111,20 +133,9 @@ def test_networks_of_ones_own():
             models.check_own(no_list)
 
 
-def test_layers_that_are_not_made_anew_are_refused():
-    """Else a training would go on from the weights of the one before."""
-    made = [layers.Dense(10, name="d")]
-    models.Candidate("x", lambda: made, (784,)).build()
-    message = wrong("x", lambda: made, (784,))
-    assert message.startswith("x: expected new layers whenever they are made; found d used again. Write the layers")
-
-
 def test_layers_that_are_born_with_weights():
     born = candidate(lambda: keras.Sequential([keras.Input((784,)), layers.Dense(10)]))
     assert born.build().count_params() == 7850
-
-
-# --- what identifies a layer
 
 
 def test_architecture_is_that_of_the_stored_models():
@@ -138,46 +149,23 @@ def named(inputs):
     return inputs * 2
 
 
-@pytest.mark.parametrize(
-    "make",
-    [
-        lambda: layers.Dense(10, activation=layers.LeakyReLU(0.2)),
+def test_architecture_is_the_same_each_time_and_holds_what_makes_a_layer():
+    makes = [
         lambda: keras.Sequential([layers.Dense(5), layers.Dense(10)]),
-        lambda: layers.Dense(10, activation=named),
         lambda: layers.Dense(10, kernel_regularizer=keras.regularizers.L2(0.1)),
         lambda: layers.Dense(10, bias_initializer=keras.initializers.Constant(0.1)),
-    ],
-    ids=["activation", "nested", "function", "regulariser", "constant"],
-)
-def test_architecture_is_the_same_each_time(make):
-    one, other = (models.architecture(candidate(make)) for _ in range(2))
-    assert one == other and json.loads(json.dumps(one)) == one
-
-
-def test_architecture_holds_what_makes_a_layer():
+        lambda: layers.Dense(10, activation=named),
+        *(lambda slope=slope: layers.Dense(10, activation=layers.LeakyReLU(slope)) for slope in (0.1, 0.2)),
+    ]
     changes = [{}, {"use_bias": False}, {"kernel_initializer": "zeros"}, {"dtype": "float64"}, {"trainable": False}]
-    changes += [{"units": 9}, {"activation": layers.LeakyReLU(0.1)}, {"activation": layers.LeakyReLU(0.2)}]
-    made = [candidate(lambda change=change: layers.Dense(**{"units": 10} | change)) for change in changes]
-    assert len({json.dumps(models.architecture(each)) for each in made}) == len(changes)
-
-
-@pytest.mark.filterwarnings("ignore:The object being serialized includes a `lambda`")
-@pytest.mark.parametrize(
-    "make",
-    [
-        lambda: layers.Dense(10, activation=lambda x: x, name="l"),
-        lambda: layers.Lambda(lambda x: x[:, :10], name="l"),
-        lambda: layers.Dense(10, kernel_regularizer=lambda weights: 0.0, name="l"),
-    ],
-)
-def test_lambdas_are_refused(make):
-    expected = "^x: the layer l cannot tell its settings: expected functions with a name, .*; found a lambda. Give it"
-    with pytest.raises(InputError, match=expected):
-        models.architecture(candidate(make))
+    makes += [lambda change=change: layers.Dense(10, **change) for change in changes] + [lambda: layers.Dense(9)]
+    one, other = ([models.architecture(candidate(make)) for make in makes] for _ in range(2))
+    assert one == other and json.loads(json.dumps(one)) == one
+    assert len(set(map(json.dumps, one))) == len(makes)
 
 
 class Scaled(layers.Layer):
-    """A layer of one's own."""
+    """A layer of one's own, whose default counts, since it may be changed where the layer is written."""
 
     def __init__(self, factor=2, **kwargs):
         super().__init__(**kwargs)
@@ -187,13 +175,19 @@ class Scaled(layers.Layer):
         return super().get_config() | {"factor": self.factor, "inverse": 1 / self.factor}
 
 
-def test_layer_of_ones_own():
-    """Its defaults count, since they may be changed where the layer is written."""
+@pytest.mark.filterwarnings("ignore:The object being serialized includes a `lambda`")
+def test_layers_that_cannot_tell_their_settings():
     assert models.architecture(candidate(Scaled))[0]["factor"] == 2
-    with pytest.raises(InputError, match=r"^x: the layer s cannot tell its settings: division by zero."):
-        models.architecture(candidate(lambda: Scaled(0, name="s")))
-    with pytest.raises(InputError, match=r"^x: the layer 1 cannot tell its settings: 'int' object has no"):
-        models.architecture(candidate(lambda: 1))
+    a_lambda = "expected functions with a name, .*; found a lambda. Give it"
+    for make, said in (
+        (lambda: layers.Dense(10, activation=lambda x: x, name="l"), a_lambda),
+        (lambda: layers.Lambda(lambda x: x[:, :10], name="l"), a_lambda),
+        (lambda: layers.Dense(10, kernel_regularizer=lambda weights: 0.0, name="l"), a_lambda),
+        (lambda: Scaled(0, name="l"), "division by zero."),
+        (lambda: 1, "'int' object has no"),
+    ):
+        with pytest.raises(InputError, match=rf"^x: the layer (l|1) cannot tell its settings: {said}"):
+            models.architecture(candidate(make))
 
 
 def test_default_that_a_newer_keras_adds_is_the_same_layer(monkeypatch):
