@@ -106,9 +106,8 @@ def _on_paper(picture: Image.Image) -> np.ndarray:
 def _ink(picture: np.ndarray, name: str) -> np.ndarray:
     """How much ink there is in each pixel, from 0 to 1, float32, with nothing but the digit left."""
     contrast = picture - _paper(picture)
-    # There is more paper than ink, so ink is where the long tail is; not at the border, where a table may show.
-    inner = contrast[tuple(slice(side // 10, side - side // 10) for side in picture.shape)]
-    contrast *= np.sign((inner * inner * inner).mean())
+    # There is more paper than ink, so ink is where the long tail is.
+    contrast *= np.sign((contrast * contrast * contrast).mean())
     below = -contrast[contrast <= 0]
     noise = 1.4826 * np.median(below) if below.size else np.inf  # none is below, if there are a few pixels only
     no_ink = f"{name}: expected a digit, found no ink that stands out from the paper. Write larger or darker, or crop."
@@ -148,6 +147,7 @@ def _cropped(ink: np.ndarray) -> np.ndarray:
 
 def _thickened(ink: np.ndarray) -> np.ndarray:
     """The same ink, with strokes so wide that they do not vanish when a digit as large as a page is reduced."""
+    unchanged = ink
     if max(ink.shape) < ENLARGED:  # so that strokes of tiny pictures become as smooth as MNIST's
         ink = np.pad(ink, 2)  # else those at the edges would be cut off sharply
         fine = np.asarray(_resized(Image.fromarray(ink), ENLARGED / max(ink.shape), Image.Resampling.BICUBIC))
@@ -157,7 +157,7 @@ def _thickened(ink: np.ndarray) -> np.ndarray:
     width = 4 * ndimage.distance_transform_edt(inky).sum() / inky.sum()
     radius = (LEAST_STROKE * max(ink.shape) / BOX - width) / 2
     if radius < 0.5:
-        return ink
+        return unchanged
     ink = np.pad(ink, int(radius) + 2)  # strokes at the edges become wider, too
     return np.maximum(ink, (radius + 0.5 - ndimage.distance_transform_edt(ink <= STRONG)).clip(0, 1)).astype(np.float32)
 
