@@ -143,3 +143,7 @@ def test_confused_pairs_of_the_article():
     assert pairs.loc["2/7", "errors"] == 18
     assert len(pairs) == 45 and pairs["errors"].sum() == 199
     assert not evaluation.confused_pairs(np.diag(np.arange(10)))["share %"].any()
+
+
+def test_trust_is_the_probability_of_what_is_read():
+    assert evaluation.trust(np.array([[0.1, 0.7, 0.2], [0.5, 0.25, 0.25]])).tolist() == [0.7, 0.5]
