@@ -50,9 +50,6 @@ def saved(tmp_path):
     return saved
 
 
-# --- MNIST's form
-
-
 def extent(image):
     return [int(np.ptp(np.flatnonzero(image.any(axis=axis)))) + 1 for axis in (1, 0)]
 
@@ -146,15 +143,18 @@ def test_specks_are_no_ink():
     assert difference(as_mnist(faint)) < 0.03
 
 
+def test_what_a_crop_left_at_the_border_is_no_ink():
+    framed = PICTURE.copy()
+    framed[:4] = framed[:, -9:] = 20
+    assert difference(as_mnist(framed)) < 0.08
+
+
 def test_strokes_of_a_fine_pen_do_not_vanish():
     fine, usual = as_mnist(drawn(pen=1.5)), as_mnist(drawn(pen=16))
     assert fine.sum() > 0.8 * usual.sum() and difference(fine, usual) < 0.35
 
 
-# --- files
-
-
-@pytest.mark.parametrize("file", ["1.png", "L.png", "RGB.png", "L.jpg", "RGB.jpg", "CMYK.jpg", "RGB.webp", "RGB.bmp", "P.gif", "L.tiff"])
+@pytest.mark.parametrize("file", "1.png L.png RGB.png L.jpg RGB.jpg CMYK.jpg RGB.webp RGB.bmp P.gif L.tiff".split())
 def test_colour_and_grey_files(saved, file):
     picture = read_picture(saved(Image.fromarray(PICTURE).convert(file.split(".")[0]), file))
     assert picture.shape == PICTURE.shape and difference(as_mnist(picture)) < 0.05
