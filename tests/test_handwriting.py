@@ -211,9 +211,6 @@ def test_photo_of_12_megapixels_takes_bounded_memory_and_time(saved, name, most,
     assert longer == 1024 and seconds < 5 and grown < most and ink > 50
 
 
-# --- what is no picture of a digit
-
-
 def encoded(format):
     buffer = io.BytesIO()
     Image.fromarray(PICTURE).save(buffer, format)

@@ -7,9 +7,9 @@ import pytest
 from helpers.startup import start_tensorflow
 
 start_tensorflow()
-from helpers import models
-from helpers.handwriting import as_mnist, read_picture
-from helpers.training import Settings, train_or_load
+from helpers import models  # noqa: E402
+from helpers.handwriting import as_mnist, read_picture  # noqa: E402
+from helpers.training import Settings, train_or_load  # noqa: E402
 
 ROOT = Path(__file__).parent.parent
 
