@@ -21,7 +21,7 @@ run test test-quick test-full portable refresh html: export IPYTHONDIR := $(CURD
 run test test-quick test-full portable refresh html: export JUPYTER_CONFIG_DIR := $(CURDIR)/.venv/jupyter
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-quick test-full portable browser-test lint lab retrain refresh study worker bench html lock setup-git clean
+.PHONY: help run test test-quick test-full portable browser-test lint lab retrain refresh study worker bench handwriting html lock setup-git clean
 
 help:  ## list the commands
 	@echo "Commands:"
@@ -70,6 +70,9 @@ worker: $(ENVIRONMENT)  ## do runs for a study, a core each, that another machin
 
 bench: $(ENVIRONMENT) .venv-bench/installed  ## measure speed, memory and growth, beside PyTorch too (an hour)
 	@$(BIN)/python benchmarks/run.py .venv-bench/bin/python $(PARTS)
+
+handwriting: $(ENVIRONMENT)  ## measure how the pictures of digits in HANDWRITING=folder are read (a minute)
+	@$(BIN)/python benchmarks/handwriting.py $(HANDWRITING)
 
 html: $(ENVIRONMENT)  ## make build/mnist_digits.html of the notebook as it is, without executing it
 	@mkdir -p build

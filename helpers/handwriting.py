@@ -11,12 +11,19 @@ from scipy import ndimage
 
 from helpers.checks import InputError, describe, read_at_most
 
+FORMATS = ["PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF"]
+OTHERS = {  # what gives away other files near their beginning, and what is said of them; the first that fits
+    b"ftyp": "HEIC or AVIF. Open it in a program that shows it, and export it as a JPEG file.",
+    b"<html": "a web page. Save the picture itself, not the page that shows it.",
+    b"\0": "something else. Save the picture as one of these.",
+    b"": "a text. Save a picture as one of these.",
+}
 MAX_BYTES, MAX_PIXELS = 100_000_000, 64_000_000  # of a file, and of the picture in it: phones take up to 50 million
 WORKING_SIZE = 1024  # pixels of a picture's longer side; larger pictures are reduced to it
 SIZE, BOX = 28, 20  # pixels of an MNIST image, and of the box in it that holds the digit
-# Ink differs from paper by a tenth of what black differs from white, and by more than noise does.
-LEAST_CONTRAST, LEAST_CONTRAST_TO_NOISE = 25, 6
-LEAST_STROKE = 2  # pixels, of 28
+LEAST_CONTRAST, LEAST_CONTRAST_TO_NOISE = 25, 6  # of ink and paper: a tenth of that of black and white
+LEAST_STROKE, ENLARGED = 2.25, 160  # pixels, of 28, and those of a digit in which its strokes are made so wide
+MARGIN, HIGH = 0.02, 0.2  # of a picture: a piece so near to its border is no digit, if another one is so high
 # As shares of full ink: what exceeds the first is ink, and its edges reach to where it falls below the second.
 STRONG, WEAK = 0.5, 0.1
 # Pieces below this share of the largest one's pixels are specks; so is that one, below this share of the picture.
@@ -30,19 +37,15 @@ class HandwritingError(InputError):
 
 
 def read_picture(path: Path | str) -> np.ndarray:
-    """A PNG or JPEG file in shades of grey: 0 black to 255 white, uint8, shape (height, width).
+    """A picture file in shades of grey: 0 black to 255 white, uint8, shape (height, width).
 
-    It is turned upright and reduced to at most 1,024 pixels a side. What is transparent is taken for paper.
-
-    Raises
-    ------
-    HandwritingError
-        If there is no such file, or it is no such picture, damaged or too large; what is too large is not decoded.
+    It is turned upright and reduced to at most 1,024 pixels a side. What is transparent is taken for paper. A
+    HandwritingError if there is no such picture, or it is damaged or too large; then it is not decoded.
     """
     try:
         content = read_at_most(Path(path), MAX_BYTES)
         with warnings.catch_warnings(action="ignore"):  # of large pictures, and of notes that are damaged
-            picture = Image.open(io.BytesIO(content), formats=["PNG", "JPEG"])
+            picture = Image.open(io.BytesIO(content), formats=FORMATS)
             if picture.width * picture.height > MAX_PIXELS:
                 raise ValueError(f"more than {MAX_PIXELS:,} pixels")
             picture.draft(None, (WORKING_SIZE, WORKING_SIZE))  # lets a large JPEG be reduced while it is decoded
@@ -51,35 +54,29 @@ def read_picture(path: Path | str) -> np.ndarray:
     except FileNotFoundError:
         found = "there is no such file. Correct the path."
     except UnidentifiedImageError:
-        found = "found something else. Save the picture as one of these."
+        found = "found " + next(said for sign, said in OTHERS.items() if sign in content[:1000].lower())
     except Exception as error:  # a damaged file makes Pillow raise errors of many kinds
-        found = f"found one that cannot be read ({error}). Let it be read, save it again, or reduce it."
-    raise HandwritingError(f"{path}: expected a picture of a digit, as a PNG or JPEG file; {found}")
+        found = f"found one that cannot be read ({error}). Check its permissions, save it again, or reduce it."
+    raise HandwritingError(f"{path}: expected a digit, as a PNG, JPEG, WebP, BMP, GIF or TIFF file; {found}")
 
 
 def as_mnist(picture: np.ndarray, name: str = "picture") -> np.ndarray:
     """The digit in a picture, as the makers of MNIST would have stored it: 0 paper to 255 ink, uint8, shape (28, 28).
 
-    They scaled each digit, keeping its proportions, into a box of 20 x 20 pixels, with antialiasing, and placed it
-    so that its centre of mass is the centre of 28 x 28 pixels (Y. LeCun, C. Cortes, C. Burges, "The MNIST database
-    of handwritten digits"). In their images that is pixel (14, 14), give or take a half, and the darkest is black.
-
-    The picture, as `read_picture` returns it, is dark ink on light paper or the other way round. Paper may be lit
-    unevenly, but must fill the picture, and most of it must be free of ink. An error calls the picture by `name`.
-
-    Raises
-    ------
-    HandwritingError
-        If there is no ink, or if it is in too many pieces, or in tall ones side by side. No other shape is refused.
+    They scaled each digit into a box of 20 x 20 pixels, with antialiasing, and placed it so that its centre of mass
+    is that of 28 x 28 (Y. LeCun, C. Cortes, C. Burges, "The MNIST database of handwritten digits"): pixel (14, 14),
+    give or take a half. The picture, as `read_picture` returns it, is dark ink on light paper or the other way round.
+    Paper may be lit unevenly, but must fill most of the picture. A HandwritingError, which calls it by `name`, if
+    there is no ink, or if it is in too many pieces, or in tall ones side by side. No other shape is refused.
     """
     if not isinstance(picture, np.ndarray) or picture.dtype != np.uint8 or picture.ndim != 2 or not picture.size:
-        expected = "expected shades of grey as uint8 of shape (height, width)"
-        raise HandwritingError(f"{name}: {expected}; found {describe(picture)}.")
+        found = describe(picture)
+        raise HandwritingError(f"{name}: expected shades of grey as uint8 of shape (height, width); found {found}.")
     ink = _cropped(_thickened(_cropped(_ink(picture, name))))
     small = np.asarray(_resized(Image.fromarray(ink), BOX / max(ink.shape), Image.Resampling.HAMMING))
     digit = np.rint(255 * small / small.max()).astype(np.uint8)
-    room = SIZE - np.array(digit.shape)
-    corner = np.ceil(SIZE / 2 - 0.5 - np.array(ndimage.center_of_mass(digit))).clip(0, room).astype(int)
+    room, centre = SIZE - np.array(digit.shape), np.array(ndimage.center_of_mass(digit))
+    corner = np.ceil(SIZE / 2 - 0.5 - centre).clip(0, room).astype(int)
     return np.pad(digit, np.stack([corner, room - corner], axis=1))
 
 
@@ -99,11 +96,7 @@ def _resized(picture: Image.Image, scale: float, resampling: Image.Resampling) -
 
 
 def _on_paper(picture: Image.Image) -> np.ndarray:
-    """A picture with transparent parts, laid on paper.
-
-    Where most is transparent, the rest is ink, and the paper is black or white, whichever is
-    farther from it. Otherwise there is paper in the picture, and its shade is the usual one.
-    """
+    """A picture with transparent parts, laid on paper: of its usual shade, or far from the ink if that is all."""
     grey, opacity = np.asarray(picture.convert("L"), dtype=float), np.asarray(picture.getchannel("A")) / 255
     far_from_ink = 255 if (opacity * grey).sum() <= 127.5 * opacity.sum() else 0
     paper = far_from_ink if opacity.mean() < 0.5 else np.median(grey[opacity > 0.5])
@@ -117,30 +110,35 @@ def _ink(picture: np.ndarray, name: str) -> np.ndarray:
     contrast *= np.sign((contrast * contrast * contrast).mean())
     below = -contrast[contrast <= 0]
     noise = 1.4826 * np.median(below) if below.size else np.inf  # none is below, if there are a few pixels only
-    most = np.quantile(contrast, 0.9999)  # not the maximum, which may be a speck
-    remedy = "Write it larger or darker, or crop the picture."
-    no_ink = HandwritingError(f"{name}: expected a digit, found no ink that stands out from the paper. {remedy}")
-    if most < max(LEAST_CONTRAST, LEAST_CONTRAST_TO_NOISE * noise):
-        raise no_ink
-    full = np.quantile(contrast[contrast >= STRONG * most], 0.9)
-    pieces, count = ndimage.label(contrast > max(WEAK * full, 4 * noise), structure=np.ones((3, 3)))
+    no_ink = f"{name}: expected a digit, found no ink that stands out from the paper. Write larger or darker, or crop."
+    for _ in range(2):  # once more, without what is at the border, which may be darker than ink
+        most = np.quantile(contrast, 0.9999)  # not the maximum, which may be a speck
+        if most < max(LEAST_CONTRAST, LEAST_CONTRAST_TO_NOISE * noise):
+            raise HandwritingError(no_ink)
+        full = np.quantile(contrast[contrast >= STRONG * most], 0.9)
+        pieces, count = ndimage.label(contrast > max(WEAK * full, 4 * noise), structure=np.ones((3, 3)))
+        boxes = ndimage.find_objects(pieces)
+        contrast[_at_border(boxes, pieces.shape)[pieces]] = 0
     areas = ndimage.sum_labels(contrast > STRONG * full, pieces, np.arange(1, count + 1))
     kept = np.flatnonzero(areas >= max(1, SPECK * areas.max())) + 1
-    boxes = [box for number, box in enumerate(ndimage.find_objects(pieces), start=1) if number in kept]
-    if max(side.stop - side.start for box in boxes for side in box) < SPECK_SIZE * max(picture.shape):
-        raise no_ink
-    _refuse_many(boxes, name)
-    return np.where(np.isin(pieces, kept), contrast / full, 0).clip(0, 1).astype(np.float32)
-
-
-def _refuse_many(boxes: list[tuple[slice, slice]], name: str) -> None:
-    """Raise an error if the pieces of ink in these boxes are more than a digit."""
-    height = max(rows.stop for rows, _ in boxes) - min(rows.start for rows, _ in boxes)
+    boxes = [boxes[number - 1] for number in kept]
+    if max(np.ptp([side.start, side.stop]) for box in boxes for side in box) < SPECK_SIZE * max(picture.shape):
+        raise HandwritingError(no_ink)
+    height = np.ptp([end for rows, _ in boxes for end in (rows.start, rows.stop)])
     tall = sorted((columns.start, columns.stop) for rows, columns in boxes if rows.stop - rows.start >= TALL * height)
     beside = sum(left[1] <= right[0] for left, right in itertools.pairwise(tall))
     if beside or len(boxes) > MAX_PIECES:
         found = f"{beside + 1} side by side" if beside else f"ink in {len(boxes)} pieces"
         raise HandwritingError(f"{name}: expected a single digit, found {found}. Crop the picture to one digit.")
+    return np.where(np.isin(pieces, kept), contrast / full, 0).clip(0, 1).astype(np.float32)
+
+
+def _at_border(boxes: list[tuple[slice, slice]], shape: tuple[int, ...]) -> np.ndarray:
+    """Which numbered pieces, from 0, none, on, are what a crop has left of a table, a frame or a ruled line."""
+    ends = [(rows.start, columns.start, shape[0] - rows.stop, shape[1] - columns.stop) for rows, columns in boxes]
+    outer = np.min(ends, axis=1) < MARGIN * min(shape)
+    high = np.array([rows.stop - rows.start for rows, _ in boxes]) >= HIGH * shape[0]  # else they may be the digit
+    return np.append(False, outer & (high & ~outer).any())
 
 
 def _cropped(ink: np.ndarray) -> np.ndarray:
@@ -149,12 +147,17 @@ def _cropped(ink: np.ndarray) -> np.ndarray:
 
 def _thickened(ink: np.ndarray) -> np.ndarray:
     """The same ink, with strokes so wide that they do not vanish when a digit as large as a page is reduced."""
+    unchanged = ink
+    if max(ink.shape) < ENLARGED:  # so that strokes of tiny pictures become as smooth as MNIST's
+        ink = np.pad(ink, 2)  # else those at the edges would be cut off sharply
+        fine = np.asarray(_resized(Image.fromarray(ink), ENLARGED / max(ink.shape), Image.Resampling.BICUBIC))
+        ink = _cropped(np.where(fine > WEAK / 2, fine, 0).clip(0, 1))
     inky = np.pad(ink > STRONG, 1)
     # The mean distance of a stroke's pixels to its edge is a quarter of its width.
     width = 4 * ndimage.distance_transform_edt(inky).sum() / inky.sum()
     radius = (LEAST_STROKE * max(ink.shape) / BOX - width) / 2
     if radius < 0.5:
-        return ink
+        return unchanged
     ink = np.pad(ink, int(radius) + 2)  # strokes at the edges become wider, too
     return np.maximum(ink, (radius + 0.5 - ndimage.distance_transform_edt(ink <= STRONG)).clip(0, 1)).astype(np.float32)
 
@@ -162,15 +165,12 @@ def _thickened(ink: np.ndarray) -> np.ndarray:
 def _paper(picture: np.ndarray) -> np.ndarray:
     """The shade that each pixel would have without ink, if light changes over the paper as a polynomial does.
 
-    It is quadratic in either direction, and fitted to some 32 x 32 pixels by iteratively reweighted least squares,
-    with weights that heed far pixels, the inky ones, less and less (S. Geman, D. E. McClure, 1987; A. Blake,
-    A. Zisserman, "Visual reconstruction", 1987).
+    Of degree 2; iterated least squares heed far pixels, the inky ones, less and less (S. Geman, D. E. McClure, 1987).
     """
     rows, columns = (np.vander(np.linspace(-1, 1, side), 3, increasing=True) for side in picture.shape)
     steps = tuple(slice(None, None, -(-side // 32)) for side in picture.shape)
     terms = np.kron(rows[steps[0]], columns[steps[1]])
-    shades = picture[steps].ravel().astype(float)
-    weights = np.ones_like(shades)
+    shades, weights = picture[steps].ravel().astype(float), 1.0
     for scale in np.geomspace(128, 8, 30):
         # First a constant: where ink takes up almost half of the picture, a polynomial would pass between the two.
         used = terms[:, : 1 if scale > 32 else 9]

@@ -33,12 +33,15 @@ import side_by_side  # noqa: E402  the folder is no package
 import study_cost  # noqa: E402
 
 MEASURED = json.loads((ROOT / "benchmarks" / "measured.json").read_text())
+HANDWRITING = json.loads((ROOT / "benchmarks" / "handwriting.json").read_text())
+ALL = HANDWRITING["kinds"]["all"]
 SOURCES = json.loads((ROOT / "tests" / "results.json").read_text()) | {
     "article": {
         "TRAINING": article.TRAINING,
         "VALIDATION": article.VALIDATION,
         "label_accuracy": article.published_by_digit().to_dict("index"),
     },
+    "handwriting": HANDWRITING | {"right": 100 * ALL["conv-normalised"]["right"] / ALL["pictures"]},
     "measured": {
         "runs": len(study.load_runs()),
         "seconds": MEASURED["study"]["runs"],
