@@ -15,7 +15,7 @@ from helpers import plots
 from helpers.checks import reason
 from helpers.handwriting import as_mnist
 
-TO_DRAW = "To draw a digit here, run this cell in JupyterLab, in Notebook or in VS Code."
+TO_DRAW = "To draw a digit here, run all cells in JupyterLab, Jupyter Notebook or VS Code."
 TO_INSTALL = "To draw a digit here, install the package anywidget, restart the kernel and run all cells."
 # A 3, on paper of 224 x 224 pixels.
 EXAMPLE = [66, 66, 92, 42, 136, 46, 150, 78, 128, 100, 96, 106, 136, 112, 158, 140, 136, 176, 64, 170]
@@ -106,7 +106,7 @@ function render({ model, el }) {
   add(side, "p", { textContent: "as networks get it" })
   const button = add(side, "button", { textContent: "Clear", onclick: clear })
   const answers = add(pad, "div", { className: "answers", ariaLive: "polite" })
-  let asked, waiting, again, timer, sent = 0
+  let asked, waiting, again, timer, last, sent = 0
 
   function say(sentence) { answers.replaceChildren(); add(answers, "p", { textContent: sentence }) }
   function clear() {
@@ -119,11 +119,10 @@ function render({ model, el }) {
     asked = Math.random(); waiting = true; sent = performance.now(); answers.ariaBusy = true
     const shades = pen.getImageData(0, 0, SIZE, SIZE).data.filter((_, place) => place % 4 === 0)
     clearTimeout(timer); timer = setTimeout(giveUp, PATIENCE)
-    try { model.send({ asked }, undefined, [shades.buffer]) } catch { giveUp() }
+    try { model.send({ asked }, undefined, [shades.buffer]) } catch { giveUp("The kernel was restarted:") }
   }
-  function giveUp() {
-    waiting = false; answers.ariaBusy = false
-    say("No answer yet: the kernel is busy, or was restarted; then run this cell again.")
+  function giveUp(why = "No answer yet. If the kernel is not busy, it was restarted:") {
+    clearTimeout(timer); waiting = false; answers.ariaBusy = false; say(`${why} run all cells again.`)
   }
   function show(found) {
     if (found.asked !== asked) return  // of what has been cleared, or of another view of this pad
@@ -150,11 +149,11 @@ function render({ model, el }) {
   function point(event) { return [event.offsetX, event.offsetY].map(at => at * SIZE / paper.clientWidth) }
   paper.onpointerdown = event => {
     if (!event.isPrimary || event.button) return
-    paper.setPointerCapture(event.pointerId); pen.beginPath(); pen.moveTo(...point(event)); paper.onpointermove(event)
+    paper.setPointerCapture(event.pointerId); last = point(event); paper.onpointermove(event)
   }
   paper.onpointermove = event => {
     if (!paper.hasPointerCapture(event.pointerId)) return
-    pen.lineTo(...point(event)); pen.stroke()
+    pen.beginPath(); pen.moveTo(...last); pen.lineTo(...(last = point(event))); pen.stroke()
     if (performance.now() - sent > PAUSE) ask()
   }
   paper.onlostpointercapture = ask
