@@ -233,7 +233,7 @@ def _matrix(axis: Axes, counts: np.ndarray, shades: np.ndarray, darkest: float, 
 
 @_styled
 def handwriting(
-    picture: np.ndarray, image: np.ndarray, answers: np.ndarray | Mapping[str, np.ndarray], title: str
+    picture: np.ndarray, image: np.ndarray, probabilities: np.ndarray | Mapping[str, np.ndarray], title: str
 ) -> Figure:
     """A picture of a digit, what the network is given of it, and what the network says, or each of several.
 
@@ -243,10 +243,10 @@ def handwriting(
         0 black to 255 white, shape (height, width).
     image
         Shape (28, 28).
-    answers
-        Probabilities of the ten digits, shape (10,); of several networks by their names.
+    probabilities
+        Of the ten digits, shape (10,); of several networks by their names.
     """
-    said = answers if isinstance(answers, Mapping) else {"what it says": answers}
+    said = probabilities if isinstance(probabilities, Mapping) else {"what it says": probabilities}
     figure = Figure(figsize=(WIDTH, 3.0 if len(said) == 1 else 2.5))
     figure.suptitle(title)
     left, middle, *right = figure.subplots(1, 2 + len(said), width_ratios=[1.25, 1] + [1.1] * len(said))
@@ -255,11 +255,11 @@ def handwriting(
     for axis, name in ((left, "the picture"), (middle, "what the network gets" if len(said) == 1 else "what they get")):
         axis.set(title=name, xticks=[], yticks=[])
         axis.spines[:].set(visible=True, color="lightgray")
-    for axis, (name, probabilities) in zip(right, said.items(), strict=True):
-        bars = axis.barh(range(10), probabilities, color=PETROFF[0], alpha=0.3)
-        largest = int(probabilities.argmax())
+    for axis, (name, answer) in zip(right, said.items(), strict=True):
+        bars = axis.barh(range(10), answer, color=PETROFF[0], alpha=0.3)
+        largest = int(answer.argmax())
         bars[largest].set_alpha(1)
-        end = min(probabilities[largest], 1)  # a softmax may exceed 1 by a little; labels beyond are not drawn
+        end = min(answer[largest], 1)  # a softmax may exceed 1 by a little; labels beyond are not drawn
         _label(axis, f"{end:.2f}", (end, largest), (4, 0), ha="left", va="center", fontsize=10)
         axis.set(title=name, xlabel="probability", xlim=(0, 1), yticks=range(10))
         axis.invert_yaxis()

@@ -111,6 +111,14 @@ def test_label_of_a_certain_prediction_stays_in_the_figure():
     assert box.x0 > bar.get_window_extent().x1 and box.x1 < figure.bbox.x1
 
 
+def test_several_networks_read_a_picture():
+    answers = {"one": np.eye(10)[1], "two": 0.6 * np.eye(10)[2]}
+    figure = plots.handwriting(np.zeros((90, 40), np.uint8), BLANKS[0], answers, "A one or a two")
+    assert [axis.get_title() for axis in figure.axes[2:]] == ["one", "two"]
+    assert [axis.texts[0].get_text() for axis in figure.axes[2:]] == ["1.00", "0.60"]
+    assert [axis.get_ylabel() for axis in figure.axes[2:]] == ["digit", ""]
+
+
 def test_embedding():
     labels = np.arange(100) % 10
     points = np.random.default_rng(0).normal(size=(100, 2))

@@ -108,6 +108,14 @@ def test_loaded_model_predicts_bit_for_bit(run, few, candidate):
     assert probabilities.sum(axis=1) == pytest.approx(np.ones(100), abs=1e-5)
 
 
+@FLAT_AND_CONV
+@pytest.mark.parametrize("count", [1, 256, 257])
+def test_prediction_without_keras_machinery_is_the_same(run, few, candidate, count):
+    model, images = run(candidate), np.resize(few.test_images, (count, 28, 28))
+    usual = model.network.predict(candidate.inputs(images), batch_size=256, verbose=0)
+    assert np.array_equal(model.predict(images), usual) and isinstance(model.predict(images), np.ndarray)
+
+
 CHANGES = {
     "epochs changed from 1 to 2": {"settings": replace(SETTINGS, epochs=2)},
     "data changed from of a few digits to of other digits": {"digest": "of other digits"},
