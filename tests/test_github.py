@@ -68,7 +68,7 @@ def test_every_table_is_there(page):
 
 def test_every_figure_is_there(page):
     sources = [image["src"] for image in page.find_all("img")]
-    assert len(sources) == 13
+    assert len(sources) == 14
     assert sources == [f"data:image/png;base64,{figure.strip()}" for figure in stored("image/png")]
 
 
