@@ -89,22 +89,23 @@ const STYLE = `.pad { display: flex; flex-wrap: wrap; gap: 14px; padding: 6px; f
   .pad canvas { border: 1px solid #888; background: #fff } .pad p { margin: 4px 0 }
   .pad .paper { touch-action: none; cursor: crosshair } .pad .small { width: 112px; image-rendering: pixelated }
   .pad button { font: inherit; color: inherit; background: none; border: 1px solid; padding: 4px 14px }
-  .pad .answers { display: flex; flex: 1; gap: 14px; min-width: 280px } .pad .answers div { flex: 1 }
+  .pad .answers { display: flex; flex-wrap: wrap; flex: 1; gap: 14px; min-width: 300px }
+  .pad .answers > div { flex: 1 0 84px }
   .pad .row { display: flex; gap: 6px; line-height: 18px } .pad .row i { background: #3f90da; margin: 2px 0 }`
 const SIZE = 224, PEN = 16, PAUSE = 80, PATIENCE = 2000  // pixels and milliseconds
+
 function add(parent, tag, properties = {}) {
   return parent.appendChild(Object.assign(document.createElement(tag), properties))
 }
 function render({ model, el }) {
   add(el, "style", { textContent: STYLE })
   const pad = add(el, "div", { className: "pad" })
-  pad.dataset.lmSuppressShortcuts = true  // else JupyterLab takes the keys that press the button
   const paper = add(pad, "canvas", { className: "paper", width: SIZE, height: SIZE, role: "img", ariaLabel:
     "Paper: draw a digit with mouse, pen or finger" }), pen = paper.getContext("2d", { willReadFrequently: true })
   const side = add(pad, "div"), small = add(side, "canvas", { className: "small", width: 28, height: 28, role: "img",
     ariaLabel: "The 28 x 28 pixels that the networks are given" }), pixels = small.getContext("2d")
   add(side, "p", { textContent: "as networks get it" })
-  const button = add(side, "button", { textContent: "Clear", onclick: clear })
+  add(side, "button", { textContent: "Clear", onclick: clear })
   const answers = add(pad, "div", { className: "answers", ariaLive: "polite" })
   let asked, waiting, again, timer, last, sent = 0
 
@@ -115,7 +116,7 @@ function render({ model, el }) {
     pen.fillRect(0, 0, SIZE, SIZE); pixels.clearRect(0, 0, 28, 28); say("Draw a digit.")
   }
   function ask() {
-    if (again = waiting) return
+    if (again = waiting) return  // `show` asks again
     asked = Math.random(); waiting = true; sent = performance.now(); answers.ariaBusy = true
     const shades = pen.getImageData(0, 0, SIZE, SIZE).data.filter((_, place) => place % 4 === 0)
     clearTimeout(timer); timer = setTimeout(giveUp, PATIENCE)
