@@ -84,13 +84,13 @@ def _is_attended() -> bool:
 
 # The page sends a drawing only once the one before is answered, so none piles up in a slow kernel.
 JAVASCRIPT = """
-const STYLE = `.pad { display: flex; flex-wrap: wrap; gap: 14px; padding: 6px; font: 13px system-ui, sans-serif;
-    color: var(--jp-ui-font-color1, #222); background: var(--jp-layout-color1, #fff) }
+const STYLE = `.pad { display: flex; flex-wrap: wrap; align-items: flex-start; gap: 14px; padding: 6px;
+    font: 13px system-ui, sans-serif; color: var(--jp-ui-font-color1, #222); background: var(--jp-layout-color1, #fff) }
   .pad canvas { border: 1px solid #888; background: #fff } .pad p { margin: 4px 0 }
   .pad .paper { touch-action: none; cursor: crosshair } .pad .small { width: 112px; image-rendering: pixelated }
   .pad button { font: inherit; color: inherit; background: none; border: 1px solid; padding: 4px 14px }
-  .pad .answers { display: flex; flex-wrap: wrap; flex: 1; gap: 14px; min-width: 300px }
-  .pad .answers > div { flex: 1 0 84px }
+  .pad .answers { display: grid; grid-template-columns: repeat(auto-fit, minmax(102px, 1fr)); flex: 1; gap: 10px;
+    min-width: 326px } .pad .answers > p { grid-column: 1 / -1 } .pad .answers div p { white-space: nowrap }
   .pad .row { display: flex; gap: 6px; line-height: 18px } .pad .row i { background: #3f90da; margin: 2px 0 }`
 const SIZE = 224, PEN = 16, PAUSE = 80, PATIENCE = 2000  // pixels and milliseconds
 
@@ -139,7 +139,7 @@ function render({ model, el }) {
   }
   function bars([name, answer]) {
     const most = Math.max(...answer), best = answer.indexOf(most), figure = document.createElement("div")
-    add(figure, "b", { textContent: name }); add(figure, "p", { textContent: `${best}, ${most.toFixed(2)}` })
+    add(figure, "p", { textContent: name }); add(figure, "b", { textContent: `${best}, ${most.toFixed(2)}` })
     const rows = add(figure, "div", { role: "img", ariaLabel: answer.map((p, digit) => `${digit}: ${p.toFixed(2)}`) })
     answer.forEach((p, digit) => {
       const row = add(rows, "div", { className: "row", textContent: digit })

@@ -87,7 +87,7 @@ def draw(page, strokes):
 def answers(page) -> dict[str, int]:
     """What each network reads; nothing where a sentence is shown."""
     shown = page.locator(".pad .answers > div").all()
-    return {each.locator("b").inner_text(): int(each.locator("p").inner_text().split(",")[0]) for each in shown}
+    return {each.locator("p").inner_text(): int(each.locator("b").inner_text().split(",")[0]) for each in shown}
 
 
 def clear(page):
@@ -127,6 +127,7 @@ def test_bars_follow_at_once(lab):
         draw(page, strokes)
         clear(page)
     delays = page.evaluate("window.delays")
+    (SHOTS / "pad-delays.json").write_text(json.dumps(delays))
     assert len(delays) >= 20
     assert statistics.median(delays) < 150
 
@@ -180,9 +181,10 @@ def test_late_answer_is_better_than_none(lab):
 
 @pytest.mark.parametrize("theme", ["Light", "Dark"])
 def test_legible_in_both_themes(lab, theme):
-    """On a narrow page, nothing lies over anything else."""
+    """On a narrow page, nothing lies over anything else, or is out of shape."""
     page, _ = lab
     page.set_viewport_size({"width": 900, "height": 700})
+    page.evaluate("jupyterapp.shell.collapseLeft()")
     page.evaluate("name => jupyterapp.commands.execute('apputils:change-theme', {theme: name})", f"JupyterLab {theme}")
     page.wait_for_function("light => document.body.dataset.jpThemeLight === light", arg=str(theme == "Light").lower())
     clear(page)
@@ -192,6 +194,10 @@ def test_legible_in_both_themes(lab, theme):
     text, ground = page.locator(".pad").evaluate(colours)
     assert contrast(text, ground) >= 7
     boxes = [each.bounding_box() for each in page.locator(".pad canvas, .pad button, .pad .answers > div").all()]
+    assert all(box["width"] == box["height"] for box in boxes[:2])  # else it would be drawn beside the pointer
+    assert (
+        len({round(box["width"]) for box in boxes[-3:]}) == len({box["y"] for box in boxes[-3:]}) == 1
+    )  # so that bars can be compared
     for one in boxes:
         assert one["x"] + one["width"] <= 900
         assert not any(overlap(one, other) for other in boxes if other is not one)
