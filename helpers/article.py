@@ -51,8 +51,10 @@ def published(images: int = 10_000) -> pd.DataFrame:
     return table.join(wilson_columns((table["validation %"] / 100 * images).round(), images))
 
 
-def published_by_digit() -> pd.DataFrame:
-    """The article's accuracy on each digit's test images, `accuracy %`, with its Wilson 95 % interval."""
+def published_by_digit(comparable: bool = True) -> pd.DataFrame:
+    """The article's accuracy on each digit's test images, `accuracy %`, with its Wilson 95 % interval; or nothing."""
+    if not comparable:
+        return pd.DataFrame()
     table = pd.DataFrame({"accuracy %": LABEL_ACCURACY})
     images = pd.Series(CONFUSION.sum(axis=1))
     return table.join(wilson_columns((table["accuracy %"] / 100 * images).round(), images))

@@ -46,6 +46,7 @@ STYLE: dict[Any, Any] = {
     "axes.axisbelow": True,
 }
 WIDTH = 8.0  # inches
+LEAST_IMAGES = 10  # that a bin must have to be drawn
 LEFT_OUT = "Left out: only the article's networks and settings, on all of MNIST, compare with the study."
 PIXELS_PER_PIXEL = 2  # of a stored figure and of a page, so that dense screens show it crisp
 
@@ -112,10 +113,10 @@ def history_curves(histories: Mapping[str, Mapping[str, Sequence[float]]], title
     panels = grid.ravel()
     for axis in panels[len(histories) :]:
         axis.set_axis_off()
-    for axis, (name, history) in zip(panels, histories.items(), strict=False):
+    for axis, (name, history), color in zip(panels, histories.items(), itertools.cycle(PETROFF), strict=False):
         epochs = np.arange(1, len(history["accuracy"]) + 1)
-        axis.plot(epochs, history["accuracy"], marker="o", label="training")
-        axis.plot(epochs, history["val_accuracy"], marker="s", label="validation")
+        axis.plot(epochs, history["accuracy"], marker="o", color="0.6", label="training")
+        axis.plot(epochs, history["val_accuracy"], marker="s", color=color, label="validation")
         axis.set(title=name, xlabel="epoch")
         axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axis.yaxis.set_major_formatter(PercentFormatter(xmax=1, decimals=0))
@@ -171,13 +172,16 @@ def reliability(tables: Mapping[str, pd.DataFrame], title: str) -> Figure:
     figure = Figure(figsize=(WIDTH, 4.4))
     figure.suptitle(title)
     left, right = figure.subplots(1, 2)
-    for (name, table), marker in zip(tables.items(), itertools.cycle("osD^v<>pPX"), strict=False):
+    for (name, each), marker in zip(tables.items(), itertools.cycle("osD^v<>pPX"), strict=False):
+        table = each[each["images"] >= LEAST_IMAGES]  # of fewer an interval says hardly anything
         for axis in (left, right):
-            _with_intervals(axis, table["probability %"], table, fmt=marker, label=name, alpha=0.8, elinewidth=0.8)
+            ends = table["accuracy %"] - table["low %"], table["high %"] - table["accuracy %"]
+            look = {"fmt": marker, "label": name, "alpha": 0.8, "elinewidth": 0.8, "capsize": 4}
+            axis.errorbar(table["probability %"], table["accuracy %"], yerr=ends, **look)
     surest = pd.concat([table.iloc[-1:] for table in tables.values()])
     lowest = min(surest["low %"].min(), surest["probability %"].min())
     for axis, start in ((left, 0), (right, lowest - 0.15 * (100 - lowest))):
-        axis.axline((100, 100), slope=1, color="gray", linestyle="--", zorder=0, label="as often as it says")
+        axis.axline((100, 100), slope=1, color="gray", linestyle="--", zorder=0, label="right as often as it says")
         axis.set(xlim=(start, 100), ylim=(start, 100), xlabel="probability given to the prediction, %", box_aspect=1)
         axis.grid(alpha=0.3)
     left.set(title="all predictions", ylabel="predicted correctly, %")
@@ -199,9 +203,10 @@ def links_and_confusions(links: np.ndarray, confusion: np.ndarray, named: int, t
     axis.scatter(linked, confused, s=34, color=PETROFF[0], alpha=0.7, linewidths=0, clip_on=False, zorder=3)
     share = confused.sum() / max(linked.sum(), 1)
     for pair in {*np.argsort(-linked, kind="stable")[:named], *np.argsort(-confused, kind="stable")[:named]}:
-        offset, side = ((-6, 0), "right") if confused[pair] > share * linked[pair] else ((6, 0), "left")
-        place, look = (linked[pair], confused[pair]), {"ha": side, "va": "center", "fontsize": 11}
-        _label(axis, f"{first[pair]}/{second[pair]}", place, offset, **look)
+        above = confused[pair] > share * linked[pair]
+        look: dict[str, Any] = {"ha": "right" if above else "left", "fontsize": 11}
+        offset = (-3, 5) if above else (5, -12)
+        _label(axis, f"{first[pair]}/{second[pair]}", (linked[pair], confused[pair]), offset, **look)
     axis.set_xscale("symlog", linthresh=1, linscale=0.3)  # a logarithm that has room for 0
     axis.set_yscale("symlog", linthresh=1, linscale=0.3)
     for scale, values in (("x", linked), ("y", confused)):
@@ -210,7 +215,7 @@ def links_and_confusions(links: np.ndarray, confusion: np.ndarray, named: int, t
         axis.set(**{f"{scale}ticks": ticks, f"{scale}ticklabels": [f"{tick:,}" for tick in ticks]})
         axis.set(**{f"{scale}lim": (0, most)})
     along = np.array([max(1, 1 / max(share, 1e-9)), 2 * max(linked.max(), 1)])
-    axis.plot(along, share * along, color="gray", linestyle="--", zorder=0, label="as often confused as joined")
+    axis.plot(along, share * along, color="gray", linestyle="--", zorder=0, label="confused in proportion")
     axis.legend(loc="lower right")
     axis.set(title=title, xlabel="pairs of joined images that show the two digits")
     axis.set_ylabel("images of one taken for the other")
@@ -220,42 +225,39 @@ def links_and_confusions(links: np.ndarray, confusion: np.ndarray, named: int, t
 
 
 @_styled
-def label_accuracy(table: pd.DataFrame, published: pd.DataFrame, title: str) -> Figure:
-    """Accuracy on each digit as a dot with its 95 % interval; where there are any, the article's beside it."""
-    figure = Figure(figsize=(WIDTH, 3.8))
-    axis = figure.subplots()
-    aside = 0.0 if published.empty else 0.12
-    _with_intervals(axis, table.index - aside, table, fmt="o", color=PETROFF[0], label="this training")
-    for digit, accuracy in table["accuracy %"].dropna().items():
-        _label(axis, f"{accuracy:.1f}", (digit - aside, accuracy), (-6, 0), ha="right", va="center", fontsize=9)
-    if aside:
-        look = {"color": PETROFF[1], "markerfacecolor": "white"}
-        _with_intervals(axis, published.index + aside, published, fmt="D", label="article", **look)
-        axis.legend(loc="lower left", ncols=2)
-    axis.set(title=title, xlabel="digit (number of images)", ylabel="predicted correctly, %", xlim=(-0.8, 9.5))
-    axis.set_xticks(table.index, [f"{digit}\n({n:,})" for digit, n in table["images"].items()])
-    axis.grid(axis="y", alpha=0.3)
-    return figure
+def digit_by_digit(
+    confusion: np.ndarray, errors: np.ndarray, table: pd.DataFrame, published: pd.DataFrame, title: str
+) -> Figure:
+    """Which digits are taken for which, the more the redder; beside each row, how many are read correctly.
 
-
-@_styled
-def confusion_matrix(confusion: np.ndarray, errors: np.ndarray, title: str) -> Figure:
-    """How many images of each digit are taken for which: errors in red, the more the darker; on the diagonal none."""
-    figure = Figure(figsize=(WIDTH, 7.2))
-    axis = figure.subplots()
-    image = axis.imshow(errors, cmap="Reds", vmin=0, vmax=max(errors.max(), 0.1))
+    Takes `evaluation.errors_only`, `label_accuracy` and `article.published_by_digit`, which may be empty.
+    """
+    figure = Figure(figsize=(WIDTH, 5.6))
+    figure.suptitle(title)
+    left, right = figure.subplots(1, 2, width_ratios=[2.4, 1])
+    image = left.imshow(errors, cmap="Reds", vmin=0, vmax=max(errors.max(), 0.1))
     luminances = image.to_rgba(errors)[..., :3] ** 2.2 @ (0.2126, 0.7152, 0.0722)  # of sRGB
     for (row, column), count in np.ndenumerate(confusion):
         if row == column:
-            axis.add_patch(mpl.patches.Rectangle((column - 0.5, row - 0.5), 1, 1, color="0.9"))
+            left.add_patch(mpl.patches.Rectangle((column - 0.5, row - 0.5), 1, 1, color="0.9"))
         if count or row == column:
             dark = row != column and luminances[row, column] < 0.18  # where black and white stand out alike
             color, size = "white" if dark else "black", 10 if row == column else 13
-            axis.text(column, row, count, ha="center", va="center", color=color, fontsize=size)
-    axis.set(title=title, xlabel="predicted digit", ylabel="true digit", xticks=range(10), yticks=range(10))
-    axis.tick_params(length=0)
-    axis.spines[:].set_visible(False)
-    figure.colorbar(image, ax=axis, shrink=0.6, label="errors, in % of the digit's images")
+            left.text(column, row, count, ha="center", va="center", color=color, fontsize=size)
+    left.set(xlabel="predicted digit", ylabel="true digit", xticks=range(10), yticks=range(10))
+    left.tick_params(length=0)
+    left.spines[:].set_visible(False)
+    left.set_title("images, the redder the larger their share of the row", fontsize=11)
+    aside = 0.0 if published.empty else 0.15
+    for rows, move, shade, name in ((table, -aside, PETROFF[0], "ours"), (published, aside, "0.45", "article's")):
+        if not rows.empty:
+            ends = rows["accuracy %"] - rows["low %"], rows["high %"] - rows["accuracy %"]
+            look = {"fmt": "o", "capsize": 3, "label": name}
+            right.errorbar(rows["accuracy %"], rows.index + move, xerr=ends, color=shade, **look)
+    right.set(xlabel="read correctly, %", ylim=(9.5, -0.5), yticks=range(10))
+    right.set_title("accuracy", fontsize=11)
+    right.grid(axis="x", alpha=0.3)
+    right.legend(loc="upper left")
     return figure
 
 
@@ -266,7 +268,7 @@ def readings(images: Mapping[str, np.ndarray], probabilities: Mapping[str, np.nd
     Images, by what each is called, are 0 black to 255 white, shape (height, width); probabilities of shape (10,).
     """
     count = len(images) + len(probabilities)
-    figure = Figure(figsize=(WIDTH, 2.2 + 1.6 / count * (WIDTH / 4)))
+    figure = Figure(figsize=(WIDTH, 2.4 + 1.6 / count * (WIDTH / 4)))
     figure.suptitle(title)
     axes = figure.subplots(1, count, width_ratios=[1.25] * len(images) + [1] * len(probabilities))
     for axis, (name, image) in zip(axes, images.items(), strict=False):
@@ -279,7 +281,7 @@ def readings(images: Mapping[str, np.ndarray], probabilities: Mapping[str, np.nd
         largest = int(each.argmax())
         bars[largest].set_alpha(1)
         axis.set(xlabel="probability", xlim=(0, 1), yticks=range(10), xticks=(0, 0.5, 1), xticklabels=("0", "0.5", "1"))
-        axis.set_title(f"{name}: {largest}", fontsize=11)
+        axis.set_title(f"{name}\n{largest}, {percent(each[largest])}", fontsize=11)
         axis.invert_yaxis()
         axis.grid(axis="x", alpha=0.3)
     axes[len(images)].set_ylabel("digit")
@@ -309,7 +311,7 @@ def embedding(
         circle = {"boxstyle": "circle,pad=0.2", "facecolor": "white", "edgecolor": color, "linewidth": 2.5}
         axis.text(x, y, str(digit), bbox=circle, **look)
     axis.set(title=title, xlabel="first coordinate", ylabel="second coordinate", xticks=[], yticks=[])
-    inset = axis.inset_axes((0.56, 0.68, 0.44, 0.31), xticks=[], yticks=[])
+    inset = axis.inset_axes((0.56, 0.66, 0.44, 0.29), xticks=[], yticks=[])
     overlapping = order[np.isin(labels[order], (3, 5, 8))]
     colors = np.array(DIGIT_COLORS)[labels[overlapping]]
     inset.scatter(points[overlapping, 0], points[overlapping, 1], c=colors, s=4, alpha=0.6, linewidths=0)
@@ -336,6 +338,12 @@ def _apart(places: np.ndarray, distance: float) -> np.ndarray:
     return places
 
 
+def percent(share: float) -> str:
+    """A share in percent, with as many decimals as it takes to tell it from 100 %."""
+    texts = (f"{100 * share:.{decimals}f}" for decimals in range(8))
+    return f"{next((text for text in texts if float(text) < 100), '100')} %"
+
+
 def _left_out() -> Figure:
     figure = Figure(figsize=(WIDTH, 0.6))
     figure.suptitle(LEFT_OUT, fontsize=10)
@@ -345,9 +353,3 @@ def _left_out() -> Figure:
 def _label(axis: Axes, text: str, place: tuple[float, float], offset: tuple[float, float], **look: Any) -> None:
     """Write a text at a place in data coordinates, moved by an offset in points."""
     axis.annotate(text, place, offset, textcoords="offset points", **{"ha": "center", **look})
-
-
-def _with_intervals(axis: Axes, x: Any, table: pd.DataFrame, **look: Any) -> None:
-    below, above = table["accuracy %"] - table["low %"], table["high %"] - table["accuracy %"]
-    # not clipped, or half of a dot at 100 % would be cut off
-    axis.errorbar(x, table["accuracy %"], yerr=[below, above], capsize=4, clip_on=True, **look)

@@ -1,7 +1,6 @@
 """What a run found: for the notebook's first screen and its tables, for a terminal, and as a file for the tests."""
 
 import json
-import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -61,25 +60,21 @@ def number(value: float) -> str:
     return f"{value:.2f}" if value == 0 or abs(value) >= 0.01 else f"{value:.1g}"
 
 
-def percent(share: float) -> str:
-    """A share in percent, with as many decimals as it takes to tell it from 100 %."""
-    short = 100 * (1 - float(share))
-    decimals = max(0, math.ceil(-math.log10(short))) if 0 < short < 1 else 0
-    return f"{100 * share:.{decimals}f} %"
-
-
 def captions(labels: np.ndarray, probabilities: np.ndarray) -> list[str]:
     """A line for each image: what it shows, what it is read as, and with what probability, shape (n, 10)."""
     read = probabilities.argmax(axis=1)
-    rows = zip(labels, read, probabilities.max(axis=1), strict=True)
-    return [f"{label}{'' if label == digit else f' read as {digit}'}, {percent(sure)}" for label, digit, sure in rows]
+    sure = map(plots.percent, probabilities.max(axis=1))
+    rows = zip(labels, read, sure, strict=True)
+    return [f"{label}{'' if label == digit else f' read as {digit}'}, {share}" for label, digit, share in rows]
 
 
 def shared_captions(shared: pd.DataFrame, disputed: np.ndarray) -> list[str]:
     """Of each of `study.shared_errors`: what it shows, what it is read as, by how many, and whether that is wrong."""
     rows = zip(shared.index, shared["label"], shared["mostly read as"], shared["misread by"], strict=True)
-    doubt = "\nlabel disputed"
-    return [f"{label} read as {read}, by {by}{doubt if image in disputed else ''}" for image, label, read, by in rows]
+    return [
+        f"{label}, mostly read as {read}\nmisread by {by}{', disputed' if image in disputed else ''}"
+        for image, label, read, by in rows
+    ]
 
 
 def readable(table: pd.DataFrame) -> pd.DataFrame | Headline:

@@ -83,7 +83,10 @@ class TrainedModel:
 
     def predict(self, images: np.ndarray) -> np.ndarray:
         """Probabilities of the ten classes, float32 (n, 10), for uint8 images (n, 28, 28)."""
-        return self.network.predict(self.candidate.inputs(images), batch_size=ROWS_AT_ONCE, verbose=0)
+        inputs = self.candidate.inputs(images)
+        if len(images) <= ROWS_AT_ONCE:  # the same bits, in 1 millisecond instead of the 50 that many batches need
+            return self.network.predict_on_batch(inputs)
+        return self.network.predict(inputs, batch_size=ROWS_AT_ONCE, verbose=0)
 
 
 def hyperparameters(candidate: Candidate, settings: Settings) -> dict[str, Any]:

@@ -8,6 +8,7 @@ careful observer notices between large fields side by side.
 import colour
 import matplotlib as mpl
 import numpy as np
+import pandas as pd
 import pytest
 
 from helpers import plots
@@ -56,7 +57,8 @@ def test_curves_and_candidates_lie_far_apart(vision):
 
 COUNTS = np.full((10, 10), 7)
 SHARES = np.arange(100.0).reshape(10, 10)
-MATRIX = plots.confusion_matrix(COUNTS, SHARES, "Shades").axes[0]
+TABLE = pd.DataFrame({"accuracy %": [99.0], "low %": [98.0], "high %": [99.5]})
+MATRIX = plots.digit_by_digit(COUNTS, SHARES, TABLE, pd.DataFrame(), "Shades").axes[0]
 CMAP = MATRIX.images[0].get_cmap()
 
 

@@ -70,11 +70,12 @@ CASES = {
             for name, power in (("dense", 2), ("conv", 1), ("conv-normalised", 0.5))
         }
     },
-    "label_accuracy": {
+    "digit_by_digit": {
+        "confusion": article.CONFUSION,
+        "errors": evaluation.errors_only(article.CONFUSION),
         "table": evaluation.label_accuracy(TRUE, np.where(np.arange(10_000) % 50, PREDICTED, 0)),
         "published": article.published_by_digit(),
     },
-    "confusion_matrix": {"confusion": article.CONFUSION, "errors": evaluation.errors_only(article.CONFUSION)},
     "embedding": {"points": POINTS, "labels": LABELS, "centres": PLACES[:10], "images": bars(600), "shown": SHOWN},
     "links_and_confusions": {"links": LINKS, "confusion": article.CONFUSION, "named": 4},
     "readings": {
@@ -119,11 +120,11 @@ def test_figure_is_as_stored(name):
 
 
 def test_missing_word_is_seen():
-    figure = draw("confusion_matrix")
+    figure = draw("digit_by_digit")
     picture(figure)
     figure.set_layout_engine("none")  # so that all else stays in its place
     figure.axes[0].set_ylabel("")
-    stored = np.asarray(Image.open(BASELINE / "confusion_matrix.png").convert("RGB"))
+    stored = np.asarray(Image.open(BASELINE / "digit_by_digit.png").convert("RGB"))
     assert calculate_rms(stored.astype(int), picture(figure).astype(int)) > TOLERANCE
 
 

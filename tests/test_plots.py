@@ -42,6 +42,14 @@ def test_figure_as_png():
     assert metadata["alt"].startswith("Ten digits. Images in a grid, each under its caption")
 
 
+@pytest.mark.parametrize(
+    ("share", "expected"),
+    [(0.5, "50 %"), (0.991, "99 %"), (0.9954, "99.5 %"), (0.99996, "99.996 %"), (1.0, "100 %"), (0.0, "0 %")],
+)
+def test_percent_tells_almost_certain_from_certain(share, expected):
+    assert plots.percent(share) == expected
+
+
 def test_history_curves():
     figure = plots.history_curves({"one": HISTORY, "other": {**HISTORY, "accuracy": [0.5, 0.6]}}, "Curves")
     left, right = figure.axes
@@ -55,24 +63,19 @@ def test_history_curves():
     assert [tick for tick in axis.get_xticks() if tick % 1] == []
 
 
-def test_label_accuracy():
-    """The article's dots stand beside ours, if there are any."""
+def test_digit_by_digit():
+    """Every count is there but zeros, what is read correctly on grey; beside it our accuracies and the article's."""
     true, predicted = (np.repeat(axis.ravel(), article.CONFUSION.ravel()) for axis in np.indices((10, 10)))
-    table = evaluation.label_accuracy(true, predicted)
-    (axis,) = plots.label_accuracy(table, article.published_by_digit(), "Accuracy").axes
-    ours, theirs = (container.lines[0] for container in axis.containers)
-    assert ours.get_ydata().tolist() == pytest.approx(theirs.get_ydata().tolist(), abs=0.01)
-    assert (theirs.get_xdata() > ours.get_xdata()).all() and axis.get_xticklabels()[1].get_text() == "1\n(1,135)"
-    (axis,) = plots.label_accuracy(table, pd.DataFrame(), "Accuracy").axes
-    assert len(axis.containers) == 1 and axis.get_legend() is None
-
-
-def test_confusion_matrix():
-    """Every count is there but zeros; what is read correctly stands on grey."""
-    axis = plots.confusion_matrix(article.CONFUSION, evaluation.errors_only(article.CONFUSION), "Confusion").axes[0]
-    cells = {text.get_position(): text.get_text() for text in axis.texts}
+    table, errors = evaluation.label_accuracy(true, predicted), evaluation.errors_only(article.CONFUSION)
+    matrix, dots = plots.digit_by_digit(article.CONFUSION, errors, table, article.published_by_digit(), "Digits").axes
+    cells = {text.get_position(): text.get_text() for text in matrix.texts}
     assert cells[1, 1] == "1121" and cells[4, 9] == "15" and (4, 0) not in cells
-    assert len(cells) == np.count_nonzero(article.CONFUSION) and len(axis.patches) == 10
+    assert len(cells) == np.count_nonzero(article.CONFUSION) and len(matrix.patches) == 10
+    ours, theirs = (container.lines[0] for container in dots.containers)
+    assert ours.get_xdata().tolist() == pytest.approx(theirs.get_xdata().tolist(), abs=0.01)
+    assert (theirs.get_ydata() > ours.get_ydata()).all() and dots.get_ylim()[0] > dots.get_ylim()[1]
+    dots = plots.digit_by_digit(article.CONFUSION, errors, table, pd.DataFrame(), "Digits").axes[1]
+    assert len(dots.containers) == 1
 
 
 def finals(*names):
@@ -106,6 +109,8 @@ def test_reliability():
     probabilities[:, 0] = np.repeat([0.55, 0.95], [10, 20])
     table = evaluation.reliability(probabilities, np.repeat([0, 1, 0], [4, 6, 20]))
     left, right = plots.reliability({"one": table, "other": table}, "Reliability").axes
+    few = plots.reliability({"one": table.assign(images=[9, 20])}, "Reliability").axes[0]
+    assert few.containers[0].lines[0].get_ydata().tolist() == [100]
     for axis in (left, right):
         points = axis.containers[1].lines[0]
         assert points.get_xdata().tolist() == pytest.approx([55, 95]) and points.get_ydata().tolist() == [40, 100]
@@ -127,8 +132,17 @@ def test_readings():
     """Each image, then each network's bars, with the digit that it reads."""
     answers = {"dense": 1.0001 * np.eye(10)[7], "conv": 0.5 * np.eye(10)[2]}
     image, dense, conv = plots.readings({"the picture": BLANKS[0]}, answers, "A seven").axes
-    assert image.get_title() == "the picture" and (dense.get_title(), conv.get_title()) == ("dense: 7", "conv: 2")
+    assert image.get_title() == "the picture"
+    assert (dense.get_title(), conv.get_title()) == ("dense\n7, 100 %", "conv\n2, 50 %")
     assert [bar.get_alpha() for bar in dense.patches].index(1) == 7 and dense.get_xlim() == (0, 1)
+
+
+def test_several_networks_read_a_picture():
+    answers = {"one": np.eye(10)[1], "two": 0.6 * np.eye(10)[2]}
+    figure = plots.handwriting(np.zeros((90, 40), np.uint8), BLANKS[0], answers, "A one or a two")
+    assert [axis.get_title() for axis in figure.axes[2:]] == ["one", "two"]
+    assert [axis.texts[0].get_text() for axis in figure.axes[2:]] == ["1.00", "0.60"]
+    assert [axis.get_ylabel() for axis in figure.axes[2:]] == ["digit", ""]
 
 
 def test_embedding():

@@ -2,7 +2,6 @@ import json
 
 import numpy as np
 import pandas as pd
-import pytest
 
 from helpers import evaluation, report
 
@@ -44,14 +43,6 @@ def test_numbers_of_any_size_can_be_read():
     shown = {98.456: "98.46", -0.5: "-0.50", 0: "0.00", 0.004: "0.004", -0.0042: "-0.004", 0.0001: "0.0001"}
     shown |= {2.4e-6: "< 0.0001", -2e-5: "> -0.0001"}
     assert {value: report.number(value) for value in shown} == shown
-
-
-@pytest.mark.parametrize(
-    ("share", "expected"),
-    [(0.5, "50 %"), (0.985, "98 %"), (0.9954, "99.5 %"), (0.99996, "99.996 %"), (1.0, "100 %"), (0.0, "0 %")],
-)
-def test_percent_tells_almost_certain_from_certain(share, expected):
-    assert report.percent(share) == expected
 
 
 def test_captions():

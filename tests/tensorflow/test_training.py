@@ -96,6 +96,14 @@ def test_loaded_model_predicts_bit_for_bit(run, few, candidate):
     assert probabilities.sum(axis=1) == pytest.approx(np.ones(100), abs=1e-5)
 
 
+@FLAT_AND_CONV
+@pytest.mark.parametrize("count", [1, 256, 257])
+def test_one_batch_is_predicted_as_several_are(run, few, candidate, count):
+    model, images = run(candidate), np.resize(few.test_images, (count, 28, 28))
+    usual = model.network.predict(candidate.inputs(images), batch_size=256, verbose=0)
+    assert np.array_equal(model.predict(images), usual) and isinstance(model.predict(images), np.ndarray)
+
+
 def test_what_is_changed_is_named_and_trained_beside_the_others(run, few, tmp_path):
     changes = {
         "epochs changed from 1 to 2": {"settings": replace(SETTINGS, epochs=2)},
