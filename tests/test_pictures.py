@@ -26,8 +26,6 @@ from helpers import article, evaluation, plots
 
 pytestmark = pytest.mark.thorough
 
-BASELINE = Path(__file__).parent / "baseline"
-
 
 def bars(count: int) -> np.ndarray:
     """Images of a slanting bar, each at another place."""
@@ -116,4 +114,4 @@ def test_letters_can_be_read_on_github(name):
 
 def test_every_function_that_draws_has_a_case_and_every_picture_too():
     drawing = {name for name, value in vars(plots).items() if hasattr(value, "__wrapped__")}
-    assert drawing == set(CASES) == {path.stem for path in BASELINE.glob("*.png")}
+    assert drawing == set(CASES) == {path.stem for path in (Path(__file__).parent / "baseline").glob("*.png")}
