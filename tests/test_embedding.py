@@ -72,15 +72,13 @@ def test_links_isolation_and_digits_nearby_by_hand():
     assert [np.flatnonzero(row).tolist() for row in nearby] == [[3, 5, 7], [3, 5], [3], [3]]
 
 
-CONFUSED = article.CONFUSION + article.CONFUSION.T  # taken for links
-
-
 def test_correlation_is_spearmans():
+    links = article.CONFUSION + article.CONFUSION.T
     other = np.random.default_rng(0).permutation(10)
     shuffled = article.CONFUSION[np.ix_(other, other)]
     pairs = np.triu_indices(10, k=1)
-    expected = spearmanr(CONFUSED[pairs], (shuffled + shuffled.T)[pairs]).statistic
-    correlation, p = embedding.link_confusion_correlation(CONFUSED, shuffled, permutations=99)
+    expected = spearmanr(links[pairs], (shuffled + shuffled.T)[pairs]).statistic
+    correlation, p = embedding.link_confusion_correlation(links, shuffled, permutations=99)
     assert correlation == pytest.approx(expected) and p > 0.05
     # With themselves: no other of 99 orders of the digits does as well.
-    assert embedding.link_confusion_correlation(CONFUSED, article.CONFUSION, 99) == (pytest.approx(1), 0.01)
+    assert embedding.link_confusion_correlation(links, article.CONFUSION, 99) == (pytest.approx(1), 0.01)

@@ -28,19 +28,18 @@ def locked() -> list[tuple[str, str, int, bool]]:
     return [(pin, marker, rest.count("--hash=sha256:"), "-r requirements.txt" in rest) for pin, marker, rest in entries]
 
 
-def test_each_requirement_is_pinned_and_explained():
+def test_each_requirement_is_pinned_and_explained_and_locked_with_digests():
+    """If the lock is not in line: make lock."""
     assert len(PINS) > 10
     for line in PINS:
         assert re.fullmatch(r"[a-z-]+==[\d.]+ +# .+", line), line
-
-
-def test_lock_holds_what_is_asked_for_and_digests():
-    """Else: make lock."""
     asked_for = [pin for pin, marker, _, direct in locked() if direct and not marker]
     assert sorted(asked_for) == sorted(line.split()[0] for line in PINS)
     lines = (ROOT / "requirements.lock").read_text(encoding="utf-8").splitlines()
     assert len(locked()) == sum(bool(re.match(r"[^ #]", line)) for line in lines) > 100
     assert all(digests for _, _, digests, _ in locked())
+    conda = (ROOT / "environment.yml").read_text(encoding="utf-8")
+    assert conda.endswith("\n  - pip\n  - pip:\n      - -r requirements.lock\n")
     # TensorFlow comes as a wheel a system and Python, and as nothing else.
     ((_, marker, digests, _),) = [entry for entry in locked() if entry[0].startswith("tensorflow==")]
     assert not marker and digests >= len(SYSTEMS) * 3
@@ -54,11 +53,6 @@ def test_lock_names_one_version_of_a_package_for_each_system(system, python):
     names = [pin.split("==")[0] for pin, marker, *_ in locked() if not marker or Marker(marker).evaluate(here)]
     assert len(names) == len(set(names)) > 100
     assert ("pywinpty" in names, "appnope" in names) == (system[1] == "win32", system[1] == "darwin")
-
-
-def test_conda_installs_what_is_locked():
-    text = (ROOT / "environment.yml").read_text(encoding="utf-8")
-    assert text.endswith("\n  - pip\n  - pip:\n      - -r requirements.lock\n")
 
 
 @pytest.mark.parametrize("pin", [line.split()[0] for line in PINS])

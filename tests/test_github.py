@@ -56,14 +56,11 @@ def page():
     return as_on_github()
 
 
-def test_every_table_is_there(page):
+def test_every_table_and_every_figure_is_there(page):
     """Those of the outputs, in their order; the text has none."""
     found = [tables(BeautifulSoup(html, "html.parser")) for html in stored("text/html")]
     assert len(found) > 15 and all(found), "an output in HTML without a table"
     assert tables(page) == [table for output in found for table in output]
-
-
-def test_every_figure_is_there(page):
     sources = [image["src"] for image in page.find_all("img")]
     assert len(sources) == 12
     assert sources == [f"data:image/png;base64,{figure.strip()}" for figure in stored("image/png")]

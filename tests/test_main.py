@@ -118,8 +118,7 @@ def test_commands_are_run_though_a_folder_has_their_name():
     assert sorted(phony) == sorted(listed) and "study" in listed
 
 
-# --- refresh: all is stored, or nothing
-
+# For refresh: all is stored, or nothing.
 PICTURE = r"""
 import os, pathlib, sys
 from IPython.display import Image
@@ -148,8 +147,8 @@ def project(tmp_path, monkeypatch):
 
 
 @pytest.mark.thorough
-def test_a_clean_run_is_stored(project, tmp_path):
-    """Made with the complete data, whatever the environment says."""
+def test_a_clean_run_is_stored_once_all_is_written(project, tmp_path, monkeypatch):
+    """Made with the complete data, whatever the environment says; nothing of it is stored when the disk is full."""
     stored = project(*CLEAN)
     commands.refresh(tmp_path)
     notebook, results, *figures = stored()
@@ -157,6 +156,17 @@ def test_a_clean_run_is_stored(project, tmp_path):
     assert [cell["execution_count"] for cell in cells] == [1, 2, 3, 4] and "execution" not in cells[0]["metadata"]
     assert results == b"full" and all(figure.startswith(b"\x89PNG") for figure in figures)
     assert [path.name for path in (tmp_path / "build").iterdir()] == ["results.json"]
+
+    def write_some(path, content, write=Path.write_bytes):
+        if path.name == "embedding.png":
+            raise OSError("No space left on device")
+        return write(path, content)
+
+    before = project(*CLEAN)()
+    monkeypatch.setattr(Path, "write_bytes", write_some)
+    with pytest.raises(OSError, match="No space"):
+        commands.refresh(tmp_path)
+    assert stored() == before and [path.name for path in (tmp_path / "build").iterdir()] == ["results.json"]
 
 
 @pytest.mark.parametrize(
@@ -178,20 +188,3 @@ def test_another_run_changes_nothing(project, tmp_path, cells, metadata, message
     with pytest.raises(SystemExit, match=message):
         commands.refresh(tmp_path)
     assert stored() == before
-
-
-@pytest.mark.thorough
-def test_files_are_replaced_once_all_are_written(project, tmp_path, monkeypatch):
-    """As when the disk is full."""
-    stored = project(*CLEAN)
-    before, write = stored(), Path.write_bytes
-
-    def write_some(path, content):
-        if path.name == "embedding.png":
-            raise OSError("No space left on device")
-        return write(path, content)
-
-    monkeypatch.setattr(Path, "write_bytes", write_some)
-    with pytest.raises(OSError, match="No space"):
-        commands.refresh(tmp_path)
-    assert stored() == before and [path.name for path in (tmp_path / "build").iterdir()] == ["results.json"]

@@ -157,9 +157,7 @@ def test_embedding():
     assert np.allclose(drawn.get_facecolors()[:, :3], mpl.colors.to_rgba_array(plots.DIGIT_COLORS)[digits, :3])
     assert [text.get_text() for text in axis.texts] == list("0123456789")
     assert [tuple(artist.xy) for artist in axis.artists] == [tuple(place) for place in points[[3, 4]]]
-
-
-def test_digits_at_one_place_are_pushed_apart():
+    # Names of digits at one place are pushed apart.
     apart = plots._apart(np.zeros((10, 2)) + np.linspace(0, 0.01, 10)[:, None], 0.05)
     distances = np.linalg.norm(apart[:, None] - apart[None], axis=2) + np.eye(10)
     assert distances.min() > 0.045

@@ -119,6 +119,8 @@ def test_layers_that_cannot_be_used_are_refused_in_a_sentence():
     models.Candidate("x", lambda: made, (784,)).build()
     message = wrong("x", lambda: made, (784,))
     assert message.startswith("x: expected new layers whenever they are made; found d used again. Write the layers")
+    born_with_weights = candidate(lambda: keras.Sequential([keras.Input((784,)), layers.Dense(10)]))
+    assert born_with_weights.build().count_params() == 7850
 
 
 def test_networks_of_ones_own():
@@ -131,11 +133,6 @@ def test_networks_of_ones_own():
     for no_list in (own[0], ["wide"], None):
         with pytest.raises(InputError, match=r"^own: expected a list of candidates, such as .*; found"):
             models.check_own(no_list)
-
-
-def test_layers_that_are_born_with_weights():
-    born = candidate(lambda: keras.Sequential([keras.Input((784,)), layers.Dense(10)]))
-    assert born.build().count_params() == 7850
 
 
 def test_architecture_is_that_of_the_stored_models():

@@ -35,9 +35,18 @@ def flat_after(make_layer):
     return replace(FLAT, make_layers=lambda: [make_layer(), *FLAT.make_layers()])
 
 
+def times_in_test(factor):
+    """The flat network with its inputs multiplied, but not while it is trained."""
+
+    class TimesInTest(layers.Layer):
+        def call(self, inputs, training=False):
+            return inputs if training else inputs * factor
+
+    return flat_after(TimesInTest)
+
+
 @pytest.fixture(scope="session")
 def few(sample):
-    """200 digits to train on, 100 to test."""
     return replace(
         sample,
         train_images=sample.train_images[:200], train_labels=sample.train_labels[:200],
@@ -63,13 +72,17 @@ def test_same_seed_same_weights(few):
     assert all(map(np.array_equal, first[0].get_weights(), second[0].get_weights()))
 
 
+def is_wiped_off(bar):
+    return bar.rstrip("\r").rpartition("\r")[2].strip() == ""
+
+
 def test_it_learns_and_keeps_one_float_per_epoch(few, capfd):
     _, history = training.train(FLAT, few, replace(SETTINGS, epochs=10))
     assert sorted(history) == ["accuracy", "loss", "val_accuracy", "val_loss"]
     assert all(len(values) == 10 and all(type(value) is float for value in values) for values in history.values())
     assert history["val_accuracy"][-1] > 0.5 > 0.3 > history["accuracy"][0]
     shown = capfd.readouterr().err
-    assert "training flat" in shown and "40/40" in shown and "epoch=10" in shown
+    assert "training flat" in shown and "40/40" in shown and "epoch=10" in shown and is_wiped_off(shown)
 
 
 @FLAT_AND_CONV
@@ -176,7 +189,6 @@ def test_model_of_the_project_that_cannot_be_stored(few, tmp_path, monkeypatch):
 
 @pytest.mark.thorough
 def test_entry_replaced_by_another_models(run, tmp_path, monkeypatch):
-    """Another model's whole entry in this model's place."""
     run()
     mine = the_entry(tmp_path)
     run(CONV)
@@ -305,13 +317,15 @@ def never_stored(run, candidate, tmp_path, **changed):
     return str(error.value)
 
 
-def test_interrupted_training(run, tmp_path, monkeypatch):
+def test_interrupted_training(run, tmp_path, monkeypatch, capfd):
     """Its message says what to do; nothing is left of it, and the next run trains."""
     with monkeypatch.context() as patch:
         patch.setattr(training._ShowProgress, "on_epoch_end", Mock(side_effect=KeyboardInterrupt))
         said = "training flat was stopped, and nothing was stored. Run the cell again"
         with pytest.raises(training.TrainingInterrupted, match=said) as error:
             run()
+    shown = capfd.readouterr().err
+    assert "training flat" in shown and is_wiped_off(shown)
     assert error.value.__suppress_context__ and not (tmp_path / "local").exists()
     assert run().origin == "flat: trained here (no cached model)"
 
@@ -337,47 +351,26 @@ def test_nan_loss(run, tmp_path, capfd):
     message = never_stored(run, exploding, tmp_path, epochs=50, batch_size=1)
     assert message.startswith("flat cannot go on learning: its training loss was nan in epoch 1. Nothing was stored.")
     assert f"{models.STEPS_PER_CALL}/10000" in capfd.readouterr().err
-
-
-def times_in_test(factor):
-    """The flat network with its inputs multiplied, but not while it is trained."""
-
-    class TimesInTest(layers.Layer):
-        def call(self, inputs, training=False):
-            return inputs if training else inputs * factor
-
-    return flat_after(TimesInTest)
-
-
-def test_nan_loss_in_validation_alone(run, tmp_path):
-    """As when the last step of an epoch is one too many."""
-    message = never_stored(run, times_in_test(float("nan")), tmp_path)
-    assert "its validation loss was nan after epoch 1." in message
+    # In validation alone, as when the last step of an epoch is one too many:
+    assert "its validation loss was nan after epoch 1." in never_stored(run, times_in_test(float("nan")), tmp_path)
 
 
 @pytest.mark.thorough
-def test_network_that_loses_all_in_the_end(run, tmp_path):
-    """What it read of the training images before counts no more."""
-    message = never_stored(run, times_in_test(0), tmp_path, epochs=20)
-    assert "flat does not learn to read digits: in epoch 20 it read" in message
-
-
-@pytest.mark.thorough
-def test_network_that_learns_nothing(run, tmp_path):
-    """After fifty steps, not before: small data sets take some epochs."""
+def test_network_that_learns_nothing_or_loses_all_in_the_end(run, tmp_path):
+    """After fifty steps, not before: small data sets take some epochs. What it read before the last counts no more."""
     zeros = {"kernel_initializer": "zeros", "activation": "softmax", "trainable": False}
     dead = replace(FLAT, make_layers=lambda: [layers.Dense(10, **zeros)])
     message = never_stored(run, dead, tmp_path, epochs=30)
     assert "in epoch 13 it read 10.0 % of the training images correctly, and then 10.0 %" in message
+    message = never_stored(run, times_in_test(0), tmp_path, epochs=20)
+    assert "flat does not learn to read digits: in epoch 20 it read" in message
 
 
-def test_settings_of_numpy(few):
+def test_layers_settings_are_numbers_and_texts(few):
     assert type(Settings(seed=np.int64(3)).seed) is int
     numpys = flat_after(lambda: layers.Dropout(np.float64(0.5)))
     assert training.made_from(numpys, few, SETTINGS)["layers"][0]["rate"] == 0.5
 
-
-def test_settings_that_cannot_be_written_down(few):
     class Mine(layers.Dense):
         def get_config(self):
             return {**super().get_config(), "mine": {1, 2}}
@@ -387,16 +380,13 @@ def test_settings_that_cannot_be_written_down(few):
         training.made_from(flat_after(lambda: Mine(10)), few, SETTINGS)
 
 
-def test_settings_of_the_article_need_no_notice():
+def test_settings_of_the_article_need_no_notice_and_wrong_ones_are_named():
     assert Settings() == Settings(seed=12345, epochs=5, batch_size=64) and Settings().notice == ""
     assert "epochs 3 instead of 5, batch_size 32 instead of 64" in Settings(epochs=3, batch_size=32).notice
-
-
-@pytest.mark.parametrize("wrong", [{"seed": -1}, {"epochs": 0}, {"batch_size": 0}, {"epochs": 2.5}, {"seed": "1"}])
-def test_wrong_settings_are_named(wrong):
-    ((name, value),) = wrong.items()
-    with pytest.raises(InputError, match=f"{name}: expected a whole number from . to 4294967295; found {value!r}"):
-        Settings(**wrong)
+    for name, value in (("seed", -1), ("epochs", 0), ("batch_size", 0), ("epochs", 2.5), ("seed", "1")):
+        said = f"{name}: expected a whole number from . to 4294967295; found {value!r}"
+        with pytest.raises(InputError, match=said):
+            Settings(**{name: value})
 
 
 @pytest.mark.parametrize("candidate", models.CANDIDATES, ids=lambda candidate: candidate.name)
