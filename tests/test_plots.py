@@ -137,14 +137,6 @@ def test_readings():
     assert [bar.get_alpha() for bar in dense.patches].index(1) == 7 and dense.get_xlim() == (0, 1)
 
 
-def test_several_networks_read_a_picture():
-    answers = {"one": np.eye(10)[1], "two": 0.6 * np.eye(10)[2]}
-    figure = plots.handwriting(np.zeros((90, 40), np.uint8), BLANKS[0], answers, "A one or a two")
-    assert [axis.get_title() for axis in figure.axes[2:]] == ["one", "two"]
-    assert [axis.texts[0].get_text() for axis in figure.axes[2:]] == ["1.00", "0.60"]
-    assert [axis.get_ylabel() for axis in figure.axes[2:]] == ["digit", ""]
-
-
 def test_embedding():
     labels = np.arange(100) % 10
     points = np.random.default_rng(0).normal(size=(100, 2))
