@@ -59,7 +59,7 @@ def _styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
         with mpl.style.context(["default", STYLE]):
             figure = draw(*arguments, **options)
         title = figure.get_suptitle() or figure.axes[0].get_title()
-        figure.set_label(f"{title}. {str(draw.__doc__).splitlines()[0]}")
+        figure.set_label(f"{title.rstrip('.')}. {str(draw.__doc__).splitlines()[0]}")
         return figure
 
     return styled

@@ -72,7 +72,7 @@ def shared_captions(shared: pd.DataFrame, disputed: np.ndarray) -> list[str]:
     """Of each of `study.shared_errors`: what it shows, what it is read as, by how many, and whether that is wrong."""
     rows = zip(shared.index, shared["label"], shared["mostly read as"], shared["misread by"], strict=True)
     return [
-        f"{label}, mostly read as {read}\nmisread by {by}{', disputed' if image in disputed else ''}"
+        f"{label}, mostly read as {read}\n{by} times{', disputed' if image in disputed else ''}"
         for image, label, read, by in rows
     ]
 

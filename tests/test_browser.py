@@ -197,7 +197,7 @@ def test_run_all(browser, tmp_path):
         page = opened(browser, address)
         cells = run_all(page)
         check_clean(cells)
-        assert "the better of its two networks is" in text(cells[0])
+        assert "the better of its two networks is" in text(cells[2])
         page.locator(".jp-Notebook .jp-Cell").first.scroll_into_view_if_needed()
         page.screenshot(path=SHOTS / "first-screen.png")
         figures = page.locator(".jp-OutputArea-output img").all()
@@ -228,7 +228,7 @@ def test_interrupted_training_leaves_nothing_and_is_done_again(sample):
     (interrupted,) = [
         cell for cell in page.evaluate(NOW)["cells"] if any("traceback" in output for output in cell["outputs"])
     ]
-    assert "models.CONV" in interrupted["source"] and "step/s" not in text(interrupted)
+    assert "(conv, *own)" in interrupted["source"] and "step/s" not in text(interrupted)
     (error,) = [output for output in interrupted["outputs"] if "traceback" in output]
     assert error["traceback"] == [
         "TrainingInterrupted: training conv was stopped, and nothing was stored. Run the cell again to train it."

@@ -17,11 +17,11 @@ from test_browser import (
 
 pytestmark = pytest.mark.browser
 SOURCES = [
-    "from helpers.startup import start_notebook\nstart_notebook()\nfrom helpers import models, pad\n"
+    "from helpers.startup import start_tensorflow\nstart_tensorflow()\nfrom helpers import models, pad\n"
     "from helpers.data import load_mnist\nfrom helpers.training import Settings, train_or_load",
     "digits = load_mnist()\ncandidates = models.DENSE, models.CONV, models.CONV_NORMALISED\n"
-    "everyone = {each.name: train_or_load(each, digits, Settings()) for each in candidates}",
-    "pad.draw(everyone)",
+    "networks = {each.name: train_or_load(each, digits, Settings()) for each in candidates}",
+    "pad.draw(networks)",
 ]
 
 

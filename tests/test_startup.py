@@ -11,6 +11,7 @@ from nbclient import NotebookClient
 
 from helpers import startup
 from helpers.checks import InputError
+from tests.same_bits import is_portable, same_bits
 
 ROOT = Path(__file__).parent.parent
 
@@ -105,7 +106,7 @@ on_avx2 = pytest.mark.skipif(not startup._has_avx2(), reason="needs an x86-64 pr
 def test_arithmetic_is_portable_unless_told_otherwise():
     variables, arithmetic, notices = started()
     assert variables == startup.PORTABLE | {"MNIST_COMPUTE": None} and notices == []
-    assert startup.is_portable(arithmetic) and (arithmetic["threads"], arithmetic["device"]) == ("2", "CPU")
+    assert is_portable(arithmetic) and (arithmetic["threads"], arithmetic["device"]) == ("2", "CPU")
     assert re.fullmatch(r"\w+ family \d+ model \d+", arithmetic["processor"])  # a virtual machine may give any name
 
 
@@ -126,7 +127,7 @@ def test_arithmetic_is_portable_unless_told_otherwise():
 def test_what_keeps_the_bits_from_being_the_same_is_respected_and_said_in_a_line(before, environment, said):
     variables, arithmetic, (notice,) = started(before, **environment)
     assert notice.startswith(said) and environment.items() <= variables.items()
-    assert not startup.is_portable(arithmetic)
+    assert not is_portable(arithmetic)
 
 
 @pytest.mark.thorough
@@ -157,9 +158,9 @@ MADE_WITH = {"TensorFlow": "2", "Keras": "3", "Python": "3.11", "processor": "on
 
 def test_bits_are_promised_where_the_arithmetic_is_portable_or_the_same():
     for change in ({}, {"processor": "another"}, {"NumPy SIMD": "X86_V4", "Python": "3.13", "threads": "1"}):
-        assert startup.same_bits(MADE_WITH, MADE_WITH | change)
+        assert same_bits(MADE_WITH, MADE_WITH | change)
     others = {"threads": "4", "TensorFlow": "3", "Keras": "4", "device": "GPU", "oneDNN": "all", "AVX2": "no"}
     for name, value in (others | {"system": "Linux aarch64"}).items():
-        assert not startup.same_bits(MADE_WITH, MADE_WITH | {name: value}), name
+        assert not same_bits(MADE_WITH, MADE_WITH | {name: value}), name
     native = MADE_WITH | {"oneDNN": "all"}
-    assert startup.same_bits(native, dict(native)) and not startup.same_bits(native, native | {"processor": "another"})
+    assert same_bits(native, dict(native)) and not same_bits(native, native | {"processor": "another"})

@@ -20,7 +20,7 @@ from scipy.stats import mannwhitneyu
 
 from helpers import study
 from helpers.data import load_mnist
-from helpers.startup import same_bits
+from tests.same_bits import same_bits
 
 ROOT = Path(__file__).parent.parent
 SAMPLE_TEST_IMAGES = 1_000
