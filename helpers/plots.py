@@ -69,9 +69,10 @@ def as_png(figure: Figure) -> tuple[bytes, dict[str, Any]]:
     """A figure as a notebook stores it: a PNG of 256 colours, and how wide to show it, with its alternative text."""
     buffer = io.BytesIO()
     with mpl.style.context(["default", STYLE]):
-        figure.savefig(buffer, dpi=PIXELS_PER_PIXEL * figure.dpi, bbox_inches="tight")
+        # Hardly compressed, since it is read again at once.
+        figure.savefig(buffer, dpi=PIXELS_PER_PIXEL * figure.dpi, pil_kwargs={"compress_level": 1})
     picture = Image.open(buffer).convert("RGB").quantize(256, dither=Image.Dither.NONE)
-    picture.save(small := io.BytesIO(), "PNG", optimize=True)
+    picture.save(small := io.BytesIO(), "PNG")
     return small.getvalue(), {"width": round(picture.width / PIXELS_PER_PIXEL), "alt": figure.get_label()}
 
 
