@@ -136,8 +136,7 @@ def runs(finals: pd.DataFrame, published: Mapping[str, tuple[float, float]], tit
     """
     if finals.empty:
         return _left_out()
-    figure = Figure(figsize=(WIDTH, 5.4))
-    axis = figure.subplots()
+    axis = (figure := Figure(figsize=(WIDTH, 5.4))).subplots()
     looks = zip(itertools.cycle(PETROFF), itertools.cycle("osD^v<>pPX"), strict=False)  # for any number of networks
     for (name, group), (color, marker) in zip(finals.groupby("candidate", sort=False), looks, strict=False):
         training, validation = group["training %"], group["validation %"]
@@ -199,27 +198,24 @@ def links_and_confusions(links: np.ndarray, confusion: np.ndarray, named: int, t
     """
     first, second = np.triu_indices(10, k=1)
     linked, confused = links[first, second], (confusion + confusion.T)[first, second]
-    figure = Figure(figsize=(WIDTH, 5.0))
-    axis = figure.subplots()
+    axis = (figure := Figure(figsize=(WIDTH, 5.0))).subplots()
     axis.scatter(linked, confused, s=34, color=PETROFF[0], alpha=0.7, linewidths=0, clip_on=False, zorder=3)
     share = confused.sum() / max(linked.sum(), 1)
     for pair in {*np.argsort(-linked, kind="stable")[:named], *np.argsort(-confused, kind="stable")[:named]}:
-        above = confused[pair] > share * linked[pair]
-        look: dict[str, Any] = {"ha": "right" if above else "left", "fontsize": 11}
-        offset = (-3, 5) if above else (5, -12)
-        _label(axis, f"{first[pair]}/{second[pair]}", (linked[pair], confused[pair]), offset, **look)
+        side, offset = ("right", (-3, 5)) if confused[pair] > share * linked[pair] else ("left", (5, -12))
+        place = linked[pair], confused[pair]
+        _label(axis, f"{first[pair]}/{second[pair]}", place, offset, ha=side, fontsize=11)
     axis.set_xscale("symlog", linthresh=1, linscale=0.3)  # a logarithm that has room for 0
     axis.set_yscale("symlog", linthresh=1, linscale=0.3)
     for scale, values in (("x", linked), ("y", confused)):
         most = 2 * max(values.max(), 1)
         ticks = [0, *(tick for power in range(6) for tick in (10**power, 3 * 10**power) if tick < most)]
-        axis.set(**{f"{scale}ticks": ticks, f"{scale}ticklabels": [f"{tick:,}" for tick in ticks]})
-        axis.set(**{f"{scale}lim": (0, most)})
+        look = {"lim": (0, most), "ticks": ticks, "ticklabels": [f"{tick:,}" for tick in ticks]}
+        axis.set(**{f"{scale}{name}": value for name, value in look.items()})
     along = np.array([max(1, 1 / max(share, 1e-9)), 2 * max(linked.max(), 1)])
     axis.plot(along, share * along, color="gray", linestyle="--", zorder=0, label="confused in proportion")
     axis.legend(loc="lower right")
-    axis.set(title=title, xlabel="pairs of joined images that show the two digits")
-    axis.set_ylabel("images of one taken for the other")
+    axis.set(title=title, xlabel="pairs of joined images that show the two digits", ylabel="images confused")
     axis.minorticks_off()
     axis.grid(alpha=0.3)
     return figure
@@ -300,8 +296,8 @@ def embedding(
     figure = Figure(figsize=(WIDTH, 7))
     axis = figure.subplots()
     order = np.random.default_rng(0).permutation(len(points))  # else the last digit hides the others
-    colors = np.array(DIGIT_COLORS)[labels[order]]
-    axis.scatter(points[order, 0], points[order, 1], c=colors, s=6, alpha=0.7, linewidths=0)
+    colors = np.array(DIGIT_COLORS)[labels]
+    axis.scatter(points[order, 0], points[order, 1], c=colors[order], s=6, alpha=0.7, linewidths=0)
     for index in shown:
         thumbnail = OffsetImage(images[index], zoom=0.75, cmap="gray_r")
         frame = {"edgecolor": DIGIT_COLORS[labels[index]], "linewidth": 1.5}
@@ -313,11 +309,9 @@ def embedding(
         axis.text(x, y, str(digit), bbox=circle, **look)
     axis.set(title=title, xlabel="first coordinate", ylabel="second coordinate", xticks=[], yticks=[])
     inset = axis.inset_axes((0.56, 0.66, 0.44, 0.29), xticks=[], yticks=[])
-    overlapping = order[np.isin(labels[order], (3, 5, 8))]
-    colors = np.array(DIGIT_COLORS)[labels[overlapping]]
-    inset.scatter(points[overlapping, 0], points[overlapping, 1], c=colors, s=4, alpha=0.6, linewidths=0)
-    for scale, places in zip(("xlim", "ylim"), points[overlapping].T, strict=True):
-        inset.set(**{scale: np.quantile(places, (0.02, 0.98))})
+    some = order[np.isin(labels[order], (3, 5, 8))]
+    inset.scatter(points[some, 0], points[some, 1], c=colors[some], s=4, alpha=0.6, linewidths=0)
+    inset.set(**dict(zip(("xlim", "ylim"), np.quantile(points[some], (0.02, 0.98), axis=0).T, strict=True)))
     for digit in (3, 5, 8):
         look |= {"fontsize": 12, "bbox": {**circle, "edgecolor": DIGIT_COLORS[digit]}}
         inset.text(centres[digit, 0], centres[digit, 1], str(digit), **look)

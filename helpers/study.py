@@ -10,9 +10,8 @@ A study is a file of JSON lines, one per finished run::
     made_from, data    fingerprint of all that decides what comes out, and the data's SHA-256
     made_with          versions and arithmetic
 
-Every run has a process with one thread to itself, so what comes out does not depend on how
-many run at once, nor where: Keras draws the seeds of a new network's layers from Python's
-global generator, and in a Dask worker other threads would draw from it too.
+Every run has a process with one thread to itself, so what comes out does not depend on how many run at once, nor
+where: Keras draws seeds from Python's global generator, and in a Dask worker other threads would draw from it too.
 """
 
 import itertools
@@ -52,13 +51,9 @@ class StudyError(ReadableError):
 
 
 def run_study(
-    seeds: Iterable[int],
-    path: Path = RUNS,
-    jobs: int = -1,
-    scheduler: str | None = None,
-    epochs: int = 5,
+    seeds: Iterable[int], path: Path = RUNS, jobs: int = -1, scheduler: str | None = None, epochs: int = 5,
     names: Collection[str] | None = None,
-) -> int:
+) -> int:  # fmt: skip
     """Train every candidate, or those of these names, with every seed that is not in the file yet; return how many.
 
     May be killed at any moment and started again: a run is in the file whole or not at all. So many jobs run at once on
@@ -252,11 +247,10 @@ def _workers(jobs: int, scheduler: str | None) -> Iterator[Parallel]:
 
 def finals(runs: Sequence[Run], names: Sequence[str]) -> pd.DataFrame:
     """`training %`, `validation %` and `sum %` after the last epoch, by `candidate`, in this order, and `seed`."""
-    columns = {"training %": "accuracy", "validation %": "val_accuracy"}
+    columns, keys = {"training %": "accuracy", "validation %": "val_accuracy"}, ["candidate", "seed"]
     chosen = [run for name in names for run in _of(name, runs)]
     table = pd.DataFrame({column: [100 * run["history"][key][-1] for run in chosen] for column, key in columns.items()})
-    table.index = pd.MultiIndex.from_arrays([[run[key] for run in chosen] for key in ("candidate", "seed")])
-    table.index.names = ["candidate", "seed"]
+    table.index = pd.MultiIndex.from_arrays([[run[key] for run in chosen] for key in keys], names=keys)
     return table.assign(**{"sum %": table["training %"] + table["validation %"]})
 
 
@@ -334,19 +328,14 @@ def shared_errors(runs: Sequence[Run], labels: np.ndarray, count: int = 10) -> p
     table = table.astype({"image": int, "read": int})
     most = table["image"].value_counts().sort_index().nlargest(count)
     found = table[table["image"].isin(most.index)].groupby("image")
-    columns = {"label": labels[most.index]}
-    columns["mostly read as"] = found["read"].agg(lambda read: read.mode()[0])
+    columns = {"label": labels[most.index], "mostly read as": found["read"].agg(lambda read: read.mode()[0])}
     columns |= {"misread by": most, **found["network"].value_counts().unstack(fill_value=0)}
     return pd.DataFrame(columns, index=most.index)
 
 
 def read_correctly(runs: Sequence[Run], name: str, images: int) -> np.ndarray:
     """Whether each run of a candidate reads each test image correctly, bool, shape (runs, images)."""
-    chosen = _of(name, runs)
-    correct = np.ones((len(chosen), images), dtype=bool)
-    for row, run in zip(correct, chosen, strict=True):
-        row[run["misread"]] = False
-    return correct
+    return np.array([~np.isin(np.arange(images), run["misread"]) for run in _of(name, runs)])
 
 
 def confusions(runs: Sequence[Run], name: str) -> np.ndarray:

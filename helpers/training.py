@@ -89,17 +89,11 @@ class TrainedModel:
         return self.network.predict(inputs, batch_size=ROWS_AT_ONCE, verbose=0)
 
 
-def hyperparameters(candidate: Candidate, settings: Settings) -> dict[str, Any]:
-    """Everything a candidate is trained with, apart from its layers and the data."""
-    fixed = {"optimizer": OPTIMIZER, "learning_rate": LEARNING_RATE, "loss": LOSS}
-    return {"pixels": candidate.pixels, **fixed, **asdict(settings)}
-
-
 def made_from(candidate: Candidate, digits: Digits, settings: Settings) -> dict[str, Any]:
     """All that decides the outcome of a training, fit for JSON; an InputError if the layers cannot be described so."""
-    description = {"name": candidate.name, **hyperparameters(candidate, settings)}
-    description["layers"] = architecture(candidate)
-    description |= {"input_shape": candidate.input_shape, "data": digits.digest}
+    fixed = {"optimizer": OPTIMIZER, "learning_rate": LEARNING_RATE, "loss": LOSS}
+    description = {"name": candidate.name, "pixels": candidate.pixels, **fixed, **asdict(settings)}
+    description |= {"layers": architecture(candidate), "input_shape": candidate.input_shape, "data": digits.digest}
     try:
         return json.loads(json.dumps(description))  # tuples as lists, as a manifest gives them back
     except (TypeError, ValueError) as error:
