@@ -85,7 +85,8 @@ def report(measured: dict[str, Any]) -> list[str]:
             for way in WAYS
         ),
         "",
-        f"A committed run, five epochs with one run per core, takes in the median: {times}; its process needs "
+        "A committed run, five epochs with one run per core and often with other work beside it, took in the median: "
+        f"{times}; its process needs "
         f"{measured['overhead a run']:.1f} s more, to start and to predict.",
         f"So a study of 1,000 seeds takes {hours(measured, 1000):.0f} hours on this machine, "
         f"and {hours(measured, 1000, 100):.1f} on "
