@@ -110,11 +110,11 @@ def headline(
     former reads each test image correctly. Scores are as `article.scorecard` returns them, or empty.
     """
     sums, all_sums = (table["sum %"].sort_values(ascending=False) for table in (accuracies, articles))
-    field = "better of its two networks" if len(sums) == 2 else f"best of these {len(sums)} networks"
+    rivals = "better of its two networks" if len(sums) == 2 else f"best of these {len(sums)} networks"
     read, images = int(correct.sum()), len(correct)
     low, high = wilson_interval(read, images)
     sentences = [
-        f"By the article's rule, the larger sum of final training and validation accuracy, the {field} "
+        f"By the article's rule, the larger sum of final training and validation accuracy, the {rivals} "
         f"is {sums.index[0]}, {sums.iloc[0]:.2f} against {sums.iloc[1]:.2f}. It reads {read:,} of {images:,} "
         f"test images correctly: {100 * read / images:.2f} % (95 % interval {100 * low:.2f} to {100 * high:.2f} %).",
         "But the article's code gave the convolutional network pixels from 0 to 255, and the dense one pixels from 0 "
