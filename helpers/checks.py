@@ -19,37 +19,15 @@ class InputError(ReadableError, ValueError):
     """An input is not what is expected; the message names it, what was expected and what was found."""
 
 
-def check_images(**arrays: Any) -> None:
-    """See that each array, given under the name that its user knows, is uint8 of shape (n, 28, 28), n at least 1."""
-    expected = "images as uint8 of shape (n, 28, 28), n at least 1"
-    for name, array in arrays.items():
-        if not isinstance(array, np.ndarray) or array.dtype != "uint8" or array.shape[1:] != (28, 28) or not len(array):
-            raise InputError(f"{name}: expected {expected}; found {describe(array)}.")
-
-
-def check_labels(**arrays: Any) -> None:
-    """See that each holds whole numbers from 0 to 9, shape (n,), n at least 1."""
-    expected = "whole numbers from 0 to 9"
-    for name, labels in arrays.items():
-        if not isinstance(labels, np.ndarray) or labels.dtype.kind not in "iu" or labels.ndim != 1 or not len(labels):
-            raise InputError(f"{name}: expected {expected} of shape (n,), n at least 1; found {describe(labels)}.")
-        if len(wrong := np.flatnonzero((labels < 0) | (labels > 9))):
-            raise InputError(f"{name}: expected {expected}; found {labels[wrong[0]]}, at index {wrong[0]}.")
-
-
-def check_every_digit(**arrays: Any) -> None:
-    """See that each holds labels, with every digit among them."""
-    check_labels(**arrays)
-    for name, labels in arrays.items():
-        if missing := [f"no {digit}" for digit in range(10) if digit not in labels]:
-            raise InputError(f"{name}: expected each digit from 0 to 9 at least once; found {', '.join(missing)}.")
-
-
-def check_counts(**arrays: Any) -> None:
-    """See that all are equally long."""
-    counts = [f"{len(array):,}" for array in arrays.values()]
-    if len(set(counts)) > 1:
-        raise InputError(f"Expected {' and '.join(arrays)} in equal numbers; found {' and '.join(counts)}.")
+def check_digits(which: str, images: Any, labels: Any) -> None:
+    """See that images are uint8, shape (n, 28, 28), and labels whole numbers, shape (n,), each digit among them."""
+    if not isinstance(images, np.ndarray) or images.dtype != np.uint8 or images.shape[1:] != (28, 28):
+        raise InputError(f"{which}_images: expected uint8 of shape (n, 28, 28); found {describe(images)}.")
+    expected = f"{which}_labels: expected whole numbers of shape ({len(images)},), each from 0 to 9 at least once"
+    if not isinstance(labels, np.ndarray) or labels.dtype.kind not in "iu" or labels.shape != images.shape[:1]:
+        raise InputError(f"{expected}; found {describe(labels)}.")
+    if (digits := np.unique(labels)).tolist() != list(range(10)):
+        raise InputError(f"{expected}; found {', '.join(map(str, digits[:11])) or 'none'}.")
 
 
 def read_at_most(path: Path, limit: int) -> bytes:

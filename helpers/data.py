@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from helpers.checks import ReadableError, check_counts, check_every_digit, check_images, read_at_most
+from helpers.checks import ReadableError, check_digits, read_at_most
 from helpers.progress import progress_bar
 
 # MD5 of the four uncompressed IDX files in which MNIST was published, so of each array
@@ -68,12 +68,8 @@ class Digits:
     """Handwritten digits and what they show, split for training and testing.
 
     Images are pixels from 0 (paper) to 255 (ink), uint8, shape (n, 28, 28); labels the digits shown, uint8, shape (n,).
-    `digest` is SHA-256 over all four arrays, and `sample_reason` says why they are a sample, if they are.
-
-    Raises
-    ------
-    InputError
-        If images or labels have another form, differ in number, or lack a digit.
+    `digest` is SHA-256 over all four arrays, and `sample_reason` says why they are a sample, if they are. An
+    InputError, if images or labels have another form, differ in number, or lack a digit.
     """
 
     train_images: np.ndarray
@@ -85,10 +81,8 @@ class Digits:
     sample_reason: str = ""
 
     def __post_init__(self) -> None:
-        check_images(train_images=self.train_images, test_images=self.test_images)
-        check_every_digit(train_labels=self.train_labels, test_labels=self.test_labels)
-        check_counts(train_images=self.train_images, train_labels=self.train_labels)
-        check_counts(test_images=self.test_images, test_labels=self.test_labels)
+        check_digits("train", self.train_images, self.train_labels)
+        check_digits("test", self.test_images, self.test_labels)
 
     @property
     def name(self) -> str:
