@@ -124,6 +124,8 @@ def load_mnist() -> Digits:
     if wanted == "sample":
         return _read_sample("MNIST_DATA=sample asks for it")
     if path := os.environ.get("MNIST_NPZ"):
+        if not os.path.isfile(path):
+            raise DataError(f"MNIST_NPZ={path}: there is no such file. Correct the path, or unset MNIST_NPZ.")
         remedy = "Replace it by an intact mnist.npz, or unset MNIST_NPZ to have one downloaded."
         return _verified(_read_npz(path), f"MNIST_NPZ={path}", remedy)
     try:

@@ -106,8 +106,7 @@ def load_npz(monkeypatch, tmp_path):
 
     def load_npz(content):
         path = tmp_path / "wrong.npz"
-        if content is not None:
-            path.write_bytes(content) if isinstance(content, bytes) else np.savez(path, **content)
+        path.write_bytes(content) if isinstance(content, bytes) else np.savez(path, **content)
         monkeypatch.setenv("MNIST_NPZ", str(path))
         return data.load_mnist()
 
@@ -123,6 +122,12 @@ def test_complete_data_set(mnist):
 def test_file_named_by_environment_comes_first(load_npz, arrays, sample_as_mnist, cache):
     digits = load_npz(arrays)
     assert digits.is_full and np.array_equal(digits.train_images, arrays["x_train"])
+
+
+def test_file_that_is_not_there_is_said_to_be_missing(monkeypatch, tmp_path):
+    monkeypatch.setenv("MNIST_NPZ", str(tmp_path / "none.npz"))
+    with pytest.raises(data.DataError, match="^MNIST_NPZ=.*none.npz: there is no such file. Correct the path"):
+        data.load_mnist()
 
 
 def test_sample_is_the_last_resort_and_never_passes_for_the_real_thing(cache, monkeypatch, sample):
@@ -250,7 +255,6 @@ DAMAGED = {
     "Bad CRC": lambda arrays: npz(arrays).replace(arrays["x_test"][5:].tobytes(), bytes(995 * 784)),
     "Object arrays": lambda arrays: npz(arrays | {"x_train": np.array([{"a": 1}], dtype=object)}),
     "y_train is not a file": lambda arrays: npz({"x_train": arrays["x_train"]}),
-    "no such file": lambda arrays: None,
     "not a zip file": lambda arrays: b"5,0,4,1\n",
     "more than 64,000,000 bytes[)]": lambda arrays: bytes(64_000_001),
     "bytes when unpacked": lambda arrays: npz({"x_train": np.zeros(2**26, "u1")}, np.savez_compressed),
