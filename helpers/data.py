@@ -11,6 +11,7 @@ import io
 import os
 import time
 import zipfile
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
@@ -226,6 +227,10 @@ def _download() -> Digits:
 
     cache = Path(pooch.os_cache("mnist-digits"))
     pooch.get_logger().setLevel("ERROR")  # it would announce each download on stderr
+    with suppress(OSError):
+        for left in cache.glob("tmp*"):  # by a download that was killed; one that goes on has a younger file
+            if time.time() - left.stat().st_mtime > DOWNLOAD_SECONDS:
+                left.unlink()
     failures = []
     for url in sorted(SOURCES, key=lambda url: not all(os.path.isfile(cache / name) for name in SOURCES[url])):
         fetcher = pooch.create(cache, url, registry=SOURCES[url])

@@ -154,6 +154,17 @@ def test_download_then_cache(cache, sample_as_mnist, served, monkeypatch):
     assert data.load_mnist().is_full and (cache / "mnist.npz").stat().st_size > 1_000  # fetched again
 
 
+def test_what_a_killed_download_has_left_is_cleared_away(cache):
+    """Not what another process may still be writing to."""
+    cache.mkdir()
+    for name, age in (("tmpkilled", 2 * data.DOWNLOAD_SECONDS), ("tmpgoing_on", 1)):
+        (cache / name).write_bytes(b"half")
+        os.utime(cache / name, (time.time() - age,) * 2)
+    with pytest.raises(data.DataError):
+        data._download()
+    assert [path.name for path in cache.iterdir()] == ["tmpgoing_on"]
+
+
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.thorough
 def test_download_that_is(fault, cache, sample_as_mnist, served, monkeypatch):
