@@ -19,7 +19,7 @@ import pickletools
 import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,30 +67,17 @@ class Entry:
 
 
 @contextmanager
-def locked(root: Path, required: bool = True) -> Iterator[OSError | None]:
+def locked(root: Path) -> Iterator[None]:
     """Keep other processes out of a cache, and clear away what killed ones have left there.
 
-    If the lock is not `required`, the block runs without it, too, and gets the OSError instead of None:
-    whole entries can be loaded then, but nothing may be moved.
-
-    Raises
-    ------
-    OSError
-        If the folder cannot be written to, or another process holds the lock for LOCK_SECONDS.
+    An OSError if the folder cannot be written to, or another process holds the lock for LOCK_SECONDS.
     """
-    obstacle = None
-    with ExitStack() as stack:
-        try:
-            root.mkdir(parents=True, exist_ok=True)
-            stack.enter_context(FileLock(root / ".lock", timeout=LOCK_SECONDS))
-            for temporary in [*root.glob(".*.writing"), *root.glob("*/.*.writing")]:
-                if not (temporary.parent / MANIFEST).exists():  # inside an entry, such a folder is somebody else's
-                    _clear(temporary)
-        except OSError as error:
-            if required:
-                raise
-            obstacle = error
-        yield obstacle
+    root.mkdir(parents=True, exist_ok=True)
+    with FileLock(root / ".lock", timeout=LOCK_SECONDS):
+        for temporary in [*root.glob(".*.writing"), *root.glob("*/.*.writing")]:
+            if not (temporary.parent / MANIFEST).exists():  # inside an entry, such a folder is somebody else's
+                _clear(temporary)
+        yield
 
 
 def store(

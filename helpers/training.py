@@ -116,18 +116,21 @@ def train_or_load(candidate: Candidate, digits: Digits, settings: Settings, mode
     `train`; nothing is stored then.
     """
     wanted = made_from(candidate, digits, settings)
+    local = models / "local" / f"{candidate.name}-{cache.fingerprint(wanted)}"
     try:
-        with cache.locked(models, required=False) as obstacle:
-            return _look_up(candidate, wanted, models, obstacle)
+        try:
+            with cache.locked(models):
+                return _look_up(candidate, wanted, models / candidate.name, local)
+        except OSError as obstacle:  # whole models can be loaded without the lock, too, but nothing may be moved
+            return _look_up(candidate, wanted, models / candidate.name, local, obstacle)
     except cache.CacheError as error:
         origin = f"{candidate.name}: trained here ({error})"
     network, history = train(candidate, digits, settings)
-    folder = _local_folder(candidate, wanted, models)
     try:
         with cache.locked(models):
-            store(network, history, folder, wanted)
+            store(network, history, local, wanted)
     except Exception as error:  # such as a full disk, or layers that TensorFlow cannot export
-        origin += f", but it could not be stored in {folder.relative_to(models.parent)} ({_cause(error)})"
+        origin += f", but it could not be stored in {local.relative_to(models.parent)} ({_cause(error)})"
     return TrainedModel(candidate, network, history, origin)
 
 
@@ -267,9 +270,10 @@ class _StopIfItDoesNotLearn(keras.callbacks.Callback):
             )
 
 
-def _look_up(candidate: Candidate, made_from: dict[str, Any], models: Path, obstacle: OSError | None) -> TrainedModel:
+def _look_up(
+    candidate: Candidate, made_from: dict[str, Any], shipped: Path, local: Path, obstacle: OSError | None = None
+) -> TrainedModel:
     """The model from the cache, or a CacheError that says why there is none; damaged entries are set aside."""
-    shipped, local = models / candidate.name, _local_folder(candidate, made_from, models)
     damages: list[str] = []
     # Settings of one's own make the project's model a mismatch; what is in a local folder belongs to its name.
     harmless = {shipped: (cache.EntryNotFound, cache.EntryMismatch), local: (cache.EntryNotFound,)}
@@ -283,12 +287,16 @@ def _look_up(candidate: Candidate, made_from: dict[str, Any], models: Path, obst
             try:
                 if obstacle:
                     raise obstacle
-                where = f"set aside as {cache.set_aside(folder, to=local.parent).relative_to(models.parent)}"
+                where = f"set aside as {cache.set_aside(folder, to=local.parent).relative_to(shipped.parent.parent)}"
             except OSError as hindrance:
                 where = f"it could not be set aside: {_cause(hindrance)}"
             damages.append(f"{error}; {where}")
-    others = [shipped, *sorted(local.parent.glob(f"{candidate.name}-????????"))]
-    raise cache.CacheError("; ".join(damages) or _nearest_changes(others, made_from))
+    changed: list[list[str]] = []
+    for folder in (shipped, *sorted(local.parent.glob(f"{candidate.name}-????????"))):
+        with suppress(cache.CacheError):  # whoever asks for that one will hear of its damage
+            changed.append(cache.changes(folder, made_from))
+    fewest = min(changed, key=len, default=["no cached model"])
+    raise cache.CacheError("; ".join(damages) or ", ".join(fewest))
 
 
 def _load(candidate: Candidate, folder: Path, made_from: dict[str, Any]) -> TrainedModel:
@@ -301,20 +309,6 @@ def _load(candidate: Candidate, folder: Path, made_from: dict[str, Any]) -> Trai
         raise cache.CacheError(f"TensorFlow {tf.__version__} cannot read it: {_cause(error)}") from None
     origin = f"{candidate.name}: loaded from the cache; trained with {versions}"
     return TrainedModel(candidate, network, entry.history, origin)
-
-
-def _nearest_changes(folders: list[Path], made_from: dict[str, Any]) -> str:
-    """What has changed since the most similar of these entries, in words; or that there is none."""
-    changed: list[list[str]] = []
-    for folder in folders:
-        with suppress(cache.CacheError):  # whoever asks for that one will hear of its damage
-            changed.append(cache.changes(folder, made_from))
-    fewest: list[str] = min(changed, key=len, default=["no cached model"])
-    return ", ".join(fewest)
-
-
-def _local_folder(candidate: Candidate, made_from: dict[str, Any], models: Path) -> Path:
-    return models / "local" / f"{candidate.name}-{cache.fingerprint(made_from)}"
 
 
 def _cause(error: Exception) -> str:
