@@ -1,6 +1,7 @@
 """The networks, and what each is trained with."""
 
 import inspect
+import json
 import math
 import re
 from collections.abc import Callable, Sequence
@@ -49,24 +50,12 @@ class FusedAdam(keras.optimizers.Adam):
 
 @dataclass(frozen=True)
 class Candidate:
-    """A network that takes part in the comparison; an InputError if name, shape or pixels are of another form.
+    """A network that takes part in the comparison; an InputError if name, shape or pixels are of another form."""
 
-    Attributes
-    ----------
-    name
-        In tables and in the cache: letters, digits, - and _.
-    make_layers
-        Makes new layers whenever it is called, from the first after the input to the softmax.
-    input_shape
-        Shape of one image as the first layer takes it.
-    pixels
-        Whether pixels are scaled to 0 to 1, or stay as they are, from 0 to 255.
-    """
-
-    name: str
-    make_layers: Callable[[], list[keras.Layer]]
-    input_shape: tuple[int, ...] = (28, 28, 1)
-    pixels: Pixels = "normalised"
+    name: str  # in tables and in the cache: letters, digits, - and _
+    make_layers: Callable[[], list[keras.Layer]]  # new ones at each call, from the first after the input to the softmax
+    input_shape: tuple[int, ...] = (28, 28, 1)  # of one image as the first layer takes it
+    pixels: Pixels = "normalised"  # from 0 to 1; or raw, from 0 to 255
 
     def __post_init__(self) -> None:
         is_name = isinstance(self.name, str) and re.fullmatch(r"[A-Za-z0-9][\w-]*", self.name, re.ASCII)
@@ -90,10 +79,7 @@ class Candidate:
     def build(self) -> keras.Sequential:
         """A new, untrained network, ready for `fit`; its weights follow from Keras's random seed.
 
-        Raises
-        ------
-        InputError
-            If Keras cannot make a network of the layers, or if they have been used before.
+        An InputError if Keras cannot make a network of the layers, or if they have been used before.
         """
         made = self.layers
         # Used layers would go on from the weights of an earlier training. Layers that are told their
@@ -167,22 +153,22 @@ def notice(own: Sequence[Candidate]) -> str:
 
 
 def architecture(network: Candidate | keras.Sequential) -> list[dict[str, Any]]:
-    """Each layer's class and the settings that make it what it is, fit for JSON; no network needs to be built.
+    """Each layer's class and the settings that make it what it is, as JSON has them; no network needs to be built.
 
-    Left out are the names of layers, which differ from one build to the next, and settings that are not set
-    or are what Keras takes by default: newer versions of Keras add such, and mean the same layer.
-
-    Raises
-    ------
-    InputError
-        If a layer cannot tell its settings, or one is a lambda: nothing tells whether that is still the same.
+    Left out are the names of layers, which differ from one build to the next, and settings that are not set or are what
+    Keras takes by default: newer versions add such, and mean the same layer. An InputError if a layer cannot tell its
+    settings, or not as JSON, or one is a lambda: nothing tells whether that is still the same.
     """
     described = []
     for layer in network.layers:
         try:
-            settings = _described(layer.get_config())
+            settings = _plain(layer.get_config())
+            settings.pop("name", None)
             if type(layer).__module__.startswith("keras."):  # the defaults of a reader's own layer may change
-                settings = _without_defaults(settings, type(layer))
+                parameters = inspect.signature(type(layer).__init__).parameters
+                defaults = {name: each.default for name, each in parameters.items() if each.default != each.empty}
+                defaults |= {"trainable": True}
+                settings = {key: value for key, value in settings.items() if value != _plain(defaults.get(key))}
         except Exception as error:  # of whatever kind: a layer may be a reader's own, or none
             name = getattr(layer, "name", layer)
             raise InputError(f"{network.name}: the layer {name} cannot tell its settings: {reason(error)}") from error
@@ -190,35 +176,27 @@ def architecture(network: Candidate | keras.Sequential) -> list[dict[str, Any]]:
     return described
 
 
-def _without_defaults(settings: dict[str, Any], layer: type[keras.Layer]) -> dict[str, Any]:
-    parameters = inspect.signature(layer.__init__).parameters
-    defaults = {name: repr(_plain(parameter.default)) for name, parameter in parameters.items()} | {"trainable": "True"}
-    return {key: value for key, value in settings.items() if repr(value) != defaults.get(key)}
-
-
-def _described(config: Any) -> dict[str, Any]:
-    """The configuration of a layer without its name; of any other object, such as the type `float32`, with it."""
-    if not isinstance(config, dict):  # of a function it is the name
-        return {"config": config}
-    is_layer = config.keys() & {"trainable", "batch_shape"}  # the latter of an input
-    return _plain({key: value for key, value in config.items() if not (is_layer and key == "name")})
-
-
 def _plain(setting: Any) -> Any:
-    """A setting without what is not set, and with objects in it (initialisers, layers, functions) by class."""
-    if isinstance(setting, (list, tuple)):
-        return [_plain(each) for each in setting]
-    if isinstance(setting, np.generic):
-        return setting.item()
-    if not isinstance(setting, dict):
-        return setting
-    # Keras writes a lambda in two ways: as an object, and where a layer takes an activation.
-    is_activation = setting.keys() == {"value"} and isinstance(setting["value"], tuple)
-    if setting.get("class_name") == "__lambda__" or is_activation:
-        raise ValueError("expected functions with a name, or layers of your own; found a lambda. Give it a name.")
-    if setting.keys() >= {"class_name", "config"}:
-        return {"class": setting["class_name"], **_described(setting["config"])}
-    return {key: _plain(value) for key, value in setting.items() if value is not None}
+    """A setting as JSON has it, without what is not set, and with objects in it (layers, functions) by class."""
+
+    def number(found: Any) -> Any:
+        if isinstance(found, np.generic):
+            return found.item()
+        raise ValueError(f"expected numbers and texts; found a {type(found).__name__}.")
+
+    def described(found: dict[str, Any]) -> dict[str, Any]:
+        # Keras writes a lambda in two ways: as an object, and where a layer takes an activation.
+        if found.get("class_name") == "__lambda__" or (found.keys() == {"value"} and isinstance(found["value"], list)):
+            raise ValueError("expected functions with a name, or layers of your own; found a lambda. Give it a name.")
+        if not found.keys() >= {"class_name", "config"}:
+            return {key: value for key, value in found.items() if value is not None}
+        # Of a function it is the name.
+        config = found["config"] if isinstance(found["config"], dict) else {"config": found["config"]}
+        if config.keys() & {"trainable", "batch_shape"}:  # a layer, or an input
+            config.pop("name", None)
+        return {"class": found["class_name"], **config}
+
+    return json.loads(json.dumps(setting, default=number), object_hook=described)
 
 
 def summary(network: keras.Sequential) -> pd.DataFrame:

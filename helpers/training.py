@@ -90,15 +90,11 @@ class TrainedModel:
 
 
 def made_from(candidate: Candidate, digits: Digits, settings: Settings) -> dict[str, Any]:
-    """All that decides the outcome of a training, fit for JSON; an InputError if the layers cannot be described so."""
+    """All that decides the outcome of a training, as JSON has it; an InputError if the layers cannot be described."""
     fixed = {"optimizer": OPTIMIZER, "learning_rate": LEARNING_RATE, "loss": LOSS}
     description = {"name": candidate.name, "pixels": candidate.pixels, **fixed, **asdict(settings)}
     description |= {"layers": architecture(candidate), "input_shape": candidate.input_shape, "data": digits.digest}
-    try:
-        return json.loads(json.dumps(description))  # tuples as lists, as a manifest gives them back
-    except (TypeError, ValueError) as error:
-        expected = "expected layers with numbers and texts as settings; found others"
-        raise InputError(f"{candidate.name}: {expected}: {reason(error)}") from error
+    return json.loads(json.dumps(description))  # tuples as lists, as a manifest gives them back
 
 
 def made_with() -> dict[str, str]:

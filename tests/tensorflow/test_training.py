@@ -375,9 +375,8 @@ def test_layers_settings_are_numbers_and_texts(few):
         def get_config(self):
             return {**super().get_config(), "mine": {1, 2}}
 
-    expected = "flat: expected layers with numbers and texts as settings; found others: "
-    with pytest.raises(InputError, match=rf"^{expected}.*set.*\.$"):
-        training.made_from(flat_after(lambda: Mine(10)), few, SETTINGS)
+    with pytest.raises(InputError, match=r"^flat: the layer mine cannot tell its settings: expected numbers .* a set\.$"):
+        training.made_from(flat_after(lambda: Mine(10, name="mine")), few, SETTINGS)
 
 
 def test_settings_of_the_article_need_no_notice_and_wrong_ones_are_named():
