@@ -86,12 +86,8 @@ def store(
     """Write an entry, in place of any that is there; call this while the cache is `locked`.
 
     `write_model` writes the SavedModel to the folder it is given. `made_from`, fit for JSON, is what `load`
-    compares; `made_with` is only recorded.
-
-    Raises
-    ------
-    OSError, CacheError
-        If something cannot be written, or `history` could not be read again; `folder` is then as it was.
+    compares; `made_with` is only recorded. If something cannot be written, an OSError for one, or `history` could not
+    be read again, a CacheError, `folder` is as it was.
     """
     temporary = folder.with_name(f".{folder.name}.writing")
     new, old = temporary / "new", temporary / "old"
@@ -121,10 +117,8 @@ def _clear(temporary: Path) -> None:
 def load(folder: Path, made_from: MadeFrom) -> Entry:
     """Verify every file of an entry, then read its history.
 
-    Raises
-    ------
-    EntryNotFound, EntryMismatch, CacheError
-        If there is none, if it was not `made_from` this, or if a file is missing, changed or not one of its own.
+    EntryNotFound if there is none, EntryMismatch if it was not `made_from` this, another CacheError if a file is
+    missing, changed or not one of its own.
     """
     if changed := changes(folder, made_from):
         raise EntryMismatch(", ".join(changed))
@@ -143,13 +137,12 @@ def load(folder: Path, made_from: MadeFrom) -> Entry:
 def changes(folder: Path, made_from: MadeFrom) -> list[str]:
     """What differs from what an entry's manifest says, as in 'epochs changed from 5 to 3'; CacheErrors as in `load`."""
     before, after = _read_manifest(folder)["made_from"], made_from
-    keys = [key for key in {**after, **before} if before.get(key) != after.get(key)]
-    return [_in_words(key, before.get(key), after.get(key)) for key in keys]
-
-
-def _in_words(key: str, before: Any, after: Any) -> str:
-    is_brief = max(len(str(before)), len(str(after))) <= 20
-    return f"{key} changed from {before} to {after}" if is_brief else f"{key} changed"
+    pairs = {key: (str(before.get(key)), str(after.get(key))) for key in {**after, **before}}
+    return [
+        f"{key} changed from {old} to {new}" if max(len(old), len(new)) <= 20 else f"{key} changed"
+        for key, (old, new) in pairs.items()
+        if before.get(key) != after.get(key)
+    ]
 
 
 def set_aside(folder: Path, to: Path) -> Path:
@@ -167,11 +160,8 @@ def fingerprint(made_from: MadeFrom) -> str:
 def read_history(path: Path) -> History:
     """Read a pickled history without running anything that the pickle says.
 
-    Raises
-    ------
-    CacheError
-        If the file is not what `store` writes for a dict of text keys, each with an equally long, non-empty
-        list of finite floats; or if it is larger than 64 KB.
+    A CacheError if the file is larger than 64 KB, or not what `store` writes for a dict of text keys, each with an
+    equally long, non-empty list of finite floats.
     """
     try:
         content = read_at_most(path, MAX_HISTORY_BYTES)
@@ -179,22 +169,17 @@ def read_history(path: Path) -> History:
             if opcode.name not in OPCODES:
                 raise ValueError(f"opcode {opcode.name}")
         history = pickle.loads(content)
+        kinds, lengths = {*map(type, history.values())}, {*map(len, history.values())}
+        is_history = {*map(type, history)} == {str} and kinds == {list} and len(lengths) == 1 and 0 not in lengths
         # There are other pickles of a history, such as one with more after its end, but `store` writes none of them.
-        if not _is_history(history) or pickle.dumps(history, PROTOCOL) != content:
+        if not is_history or pickle.dumps(history, PROTOCOL) != content:
             raise ValueError("expected a dict of text keys, each with an equally long list of finite floats")
+        if not all(map(math.isfinite, itertools.chain(*history.values()))):  # an error, if it is no number
+            raise ValueError("a value is not finite")
     except Exception as error:  # an unpickler may raise any
         what = getattr(error, "strerror", None) or error  # not the whole path
         raise CacheError(f"damaged: {path.name} is no training history ({what})") from None
     return history
-
-
-def _is_history(value: Any) -> bool:
-    return (
-        type(value) is dict
-        and all(type(key) is str and type(floats) is list and floats for key, floats in value.items())
-        and all(type(each) is float and math.isfinite(each) for floats in value.values() for each in floats)
-        and len({len(floats) for floats in value.values()}) == 1
-    )
 
 
 def _read_manifest(folder: Path) -> dict[str, Any]:
