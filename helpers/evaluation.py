@@ -15,13 +15,13 @@ from mlxtend.evaluate import mcnemar, mcnemar_table
 from scipy.stats import binomtest
 
 
-def wilson_interval(successes: int, trials: int, confidence: float = 0.95) -> tuple[float, float]:
+def wilson_interval(successes: int, trials: int) -> tuple[float, float]:
     """Wilson score interval of a share, such as an accuracy: two bounds between 0 and 1.
 
     Source: E. B. Wilson, "Probable inference, the law of succession, and statistical inference", 1927, by SciPy.
     """
-    interval = binomtest(successes, trials).proportion_ci(confidence, method="wilson")
-    return float(interval.low), float(interval.high)
+    low, high = binomtest(successes, trials).proportion_ci(method="wilson")
+    return float(low), float(high)
 
 
 def wilson_columns(successes: pd.Series, trials: pd.Series | int) -> pd.DataFrame:
@@ -94,16 +94,9 @@ def selection_bias(correct: np.ndarray, splits: int = 1000, seed: int = 12345) -
     is chosen (of equals the first), on the other half it is evaluated again. A choice by all images has less bias,
     since an accuracy varies less over all of them than over half.
 
-    Parameters
-    ----------
-    correct
-        Whether each network reads each image correctly, bool, shape (networks, n), n at least 2.
-
-    Returns
-    -------
-    Series
-        Means over the splits: the winner's accuracy `on the half it won, %` and `on the other half, %`,
-        and `advantage, points`, the difference.
+    Takes whether each network reads each image correctly, bool, shape (networks, n), n at least 2. Returns means over
+    the splits: the winner's accuracy `on the half it won, %` and `on the other half, %`, and `advantage, points`, the
+    difference.
     """
     images = correct.shape[1]
     halves = np.random.default_rng(seed).permuted(np.tile(np.arange(images) < images // 2, (splits, 1)), axis=1)
@@ -158,25 +151,18 @@ def reliability(probabilities: np.ndarray, true_labels: np.ndarray) -> pd.DataFr
     probability = probabilities.max(axis=1).astype(float)
     correct = probabilities.argmax(axis=1) == true_labels
     bins = np.minimum((10 * probability).astype(int), 9)
-    rows = {
-        f"{number / 10:.1f} to {(number + 1) / 10:.1f}": {
-            "images": (bins == number).sum(),
-            "probability %": 100 * probability[bins == number].mean(),
-            "correct": correct[bins == number].sum(),
-        }
-        for number in np.unique(bins)
-    }
-    table = pd.DataFrame.from_dict(rows, orient="index").rename_axis("probability").astype({"images": int})
-    correct_images = table.pop("correct")
-    table["accuracy %"] = 100 * correct_images / table["images"]
-    return table.join(wilson_columns(correct_images, table["images"]))
+    numbers, images = np.unique(bins, return_counts=True)
+    names = pd.Index([f"{number / 10:.1f} to {(number + 1) / 10:.1f}" for number in numbers], name="probability")
+    read = pd.Series([correct[bins == number].sum() for number in numbers], names)
+    means = [100 * probability[bins == number].mean() for number in numbers]
+    table = pd.DataFrame({"images": images, "probability %": means, "accuracy %": 100 * read / images}, names)
+    return table.join(wilson_columns(read, table["images"]))
 
 
 def expected_calibration_error(table: pd.DataFrame) -> float:
     """By how many points probabilities and accuracies of a `reliability` table differ, averaged over the images.
 
-    Source: M. P. Naeini, G. F. Cooper, M. Hauskrecht, "Obtaining well calibrated probabilities using Bayesian
-    binning", 2015.
+    Source: M. P. Naeini et al., "Obtaining well calibrated probabilities using Bayesian binning", 2015.
     """
     gaps = (table["accuracy %"] - table["probability %"]).abs()
     return float((table["images"] * gaps).sum() / table["images"].sum())
