@@ -4,9 +4,6 @@ Labels are digits 0 to 9, shape (n,), points of shape (n, 2), counts of pairs of
 what `neighbour_graph` returns, and links are what `links` returns.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import numpy as np
 import pandas as pd
 from scipy.sparse import csr_matrix, diags_array, triu
@@ -40,17 +37,10 @@ def spectral_embedding(graph: csr_matrix, seed: int = 12345) -> np.ndarray:
     """
     solver = "arpack" if graph.shape[0] <= ARPACK_UP_TO else "amg"
     method = SpectralEmbedding(2, affinity="precomputed", random_state=seed, eigen_solver=solver)
-    with _global_seed(seed):
-        return method.fit_transform(graph)
-
-
-@contextmanager
-def _global_seed(seed: int) -> Iterator[None]:
-    """Seed NumPy's global generator, from which multigrid draws, and leave it as it was."""
     state = np.random.get_state()
-    np.random.seed(seed)
+    np.random.seed(seed)  # multigrid draws from NumPy's global generator, which is then left as it was
     try:
-        yield
+        return method.fit_transform(graph)
     finally:
         np.random.set_state(state)
 
@@ -77,10 +67,7 @@ def spread_out(points: np.ndarray, labels: np.ndarray, avoid: np.ndarray, of_eac
 
 
 def links(graph: csr_matrix, labels: np.ndarray) -> np.ndarray:
-    """Count, for any two digits, the pairs of joined images that show them.
-
-    The counts are symmetric; each joined pair of different images counts once.
-    """
+    """Count, for any two digits, the pairs of different joined images that show them: symmetric, each pair once."""
     pairs = triu(graph, k=1).tocoo()
     counts = np.zeros((10, 10), dtype=int)
     np.add.at(counts, (labels[pairs.row], labels[pairs.col]), 1)
@@ -94,18 +81,16 @@ def digits_nearby(graph: csr_matrix, labels: np.ndarray) -> np.ndarray:
 
 
 def isolation(links: np.ndarray) -> pd.DataFrame:
-    """How far each digit keeps to itself, the most isolated digit first.
+    """How far each digit keeps to itself, the most isolated first.
 
-    `links to others %` is the share of other digits among the neighbours of its images, and `most often to` the other
-    digit most frequent there.
+    By `links to others %`, the share of other digits among its images' neighbours; it is linked `most often to` one.
     """
     same = np.diag(links)
     others = links - np.diag(same)
     ends = 2 * same + others.sum(axis=1)  # a link within a digit has both its ends there
-    table = pd.DataFrame(
-        {"links to others %": 100 * others.sum(axis=1) / np.maximum(ends, 1), "most often to": others.argmax(axis=1)},
-        index=pd.RangeIndex(10, name="digit"),
-    )
+    shares = 100 * others.sum(axis=1) / np.maximum(ends, 1)
+    columns = {"links to others %": shares, "most often to": others.argmax(axis=1)}
+    table = pd.DataFrame(columns, pd.RangeIndex(10, name="digit"))
     return table.sort_values("links to others %", kind="stable")
 
 
