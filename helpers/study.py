@@ -58,18 +58,17 @@ def run_study(
 
     May be killed at any moment and started again: a run is in the file whole or not at all. So many jobs run at once on
     this machine, -1 for one per core; or the workers of the Dask scheduler at an address such as
-    ``tcp://10.0.0.1:8786`` do them, which need the project, its environment and the same data.
-
-    Raises
-    ------
-    StudyError
-        If another process writes to the file, if it holds anything but runs of this kind, if the scheduler cannot be
-        reached or a worker does not have the project, or if a run fails. The runs that ended before stay in the file.
-
+    ``tcp://10.0.0.1:8786`` do them, which need the project, its environment and the same data. A StudyError if another
+    process writes to the file, if it holds anything but runs of this kind, if the scheduler cannot be reached or a
+    worker does not have the project, or if a run fails; the runs that ended before stay in the file.
     """
     made_from = _made_from(load_mnist(), epochs)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with _locked(path):
+    try:
+        lock = FileLock(path.with_name(f"{path.name}.lock"), timeout=0).acquire()
+    except Timeout:
+        raise StudyError(f"{path}: another process is writing to it. Wait for it to end, or stop it.") from None
+    with lock:
         done = _done(path, made_from)
         wanted = itertools.product(seeds, [name for name in made_from if names is None or name in names])
         missing = [(name, seed) for seed, name in dict.fromkeys(wanted) if (name, seed) not in done]
@@ -136,10 +135,9 @@ def outcome(
 
 
 def load_runs(path: Path = RUNS) -> list[Run]:
-    """The runs of a study, by candidate and seed, whatever order they ended in.
+    """The runs of a study, by candidate and seed, without half a line at the end, which a killed study leaves.
 
-    Half a line at the end, which a killed study leaves, is passed over. A StudyError if there is no
-    such file, if another line of it is no run, or if a run is in it twice.
+    A StudyError if there is no such file, if another line of it is no run, or if a run is in it twice.
     """
     try:
         lines = path.read_bytes().split(b"\n")[:-1]
@@ -149,7 +147,8 @@ def load_runs(path: Path = RUNS) -> list[Run]:
     for number, line in enumerate(lines, start=1):
         try:
             run = json.loads(line)
-            kinds = [type(run[key]) for key in ("candidate", "seed", "history")]
+            key = run["candidate"], run["seed"]
+            kinds = [type(each) for each in (*key, run["history"])]
             if run.keys() != KEYS or np.shape(run["confusion"]) != (10, 10) or kinds != [str, int, dict]:
                 raise ValueError
         except (ValueError, AttributeError, KeyError, TypeError, RecursionError):
@@ -157,10 +156,9 @@ def load_runs(path: Path = RUNS) -> list[Run]:
                 f"{path}, line {number}: expected a run with {', '.join(sorted(KEYS))}; found {line[:40]!r}... "
                 "Restore the file, or move it away and run `make study`."
             ) from None
-        if (key := (run["candidate"], run["seed"])) in runs:
-            twice = f"{run['candidate']} with seed {run['seed']} is there already"
+        if runs.setdefault(key, run) is not run:
+            twice = "{} with seed {} is there already".format(*key)
             raise StudyError(f"{path}, line {number}: {twice}. Delete one of the two lines.")
-        runs[key] = run
     return [runs[key] for key in sorted(runs)]
 
 
@@ -207,15 +205,6 @@ def _done(path: Path, made_from: MadeFrom) -> set[tuple[str, int]]:
             "data than this study. Two studies do not mix: move the file away, or name another."
         )
     return {(run["candidate"], run["seed"]) for run in runs}
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    try:
-        with FileLock(path.with_name(f"{path.name}.lock"), timeout=0):
-            yield
-    except Timeout:
-        raise StudyError(f"{path}: another process is writing to it. Wait for it to end, or stop it.") from None
 
 
 @contextmanager
@@ -272,18 +261,15 @@ def wins(finals: pd.DataFrame, seed: int = 12345) -> pd.DataFrame:
     half, so the share is the Mann-Whitney statistic over the number of pairs. An interval of no width says only that
     no training at hand contradicts the others.
     """
-    rows: dict[str, dict[str, float]] = {}
+    columns = [f"by {by}, {what}" for by in ("sum", "validation") for what in ("% of pairs", "low", "high")]
+    rows: dict[str, list[float]] = {}
     counts = finals.groupby("candidate", sort=False).size()
     for first, second in itertools.combinations(counts.index[counts > 1], 2):
-        row = rows[f"{first} beats {second}"] = {}
+        row = rows[f"{first} beats {second}"] = []
         for by in ("sum", "validation"):
-            samples = finals.loc[first, f"{by} %"], finals.loc[second, f"{by} %"]
-            rng = np.random.default_rng(seed)
-            resampled = bootstrap(samples, _share_of_wins, method="percentile", batch=1000, rng=rng)
-            low, high = resampled.confidence_interval
-            shares = {f"by {by}, % of pairs": _share_of_wins(*samples), f"by {by}, low": low, f"by {by}, high": high}
-            row |= {column: float(share) for column, share in shares.items()}
-    columns = [f"by {by}, {what}" for by in ("sum", "validation") for what in ("% of pairs", "low", "high")]
+            samples, rng = (finals.loc[first, f"{by} %"], finals.loc[second, f"{by} %"]), np.random.default_rng(seed)
+            interval = bootstrap(samples, _share_of_wins, method="percentile", batch=1000, rng=rng).confidence_interval
+            row += map(float, (_share_of_wins(*samples), *interval))
     return pd.DataFrame.from_dict(rows, orient="index", columns=columns)
 
 

@@ -375,7 +375,7 @@ def test_layers_settings_are_numbers_and_texts(few):
         def get_config(self):
             return {**super().get_config(), "mine": {1, 2}}
 
-    with pytest.raises(InputError, match=r"^flat: the layer mine cannot tell its settings: expected numbers .* a set\.$"):
+    with pytest.raises(InputError, match=r"^flat: the layer mine cannot tell its settings: .* a set\.$"):
         training.made_from(flat_after(lambda: Mine(10, name="mine")), few, SETTINGS)
 
 
