@@ -72,12 +72,8 @@ def scorecard(
 
     Each claim consists of statements that are true or false. A published figure must lie where one more training's
     could be expected; what is said of single trainings must be true of three out of four of them, or of their pairs
-    (`OFTEN`); the rest is judged by averages. Links and digits nearby are as `embedding` returns them.
-
-    Returns
-    -------
-    DataFrame
-        One row per claim: `article`, `here`, `verdict` and, in words, what of it `does not hold`; none without runs.
+    (`OFTEN`); the rest is judged by averages. Links and digits nearby are as `embedding` returns them. One row per
+    claim: `article`, `here`, `verdict` and, in words, what of it `does not hold`; none without runs.
     """
     if not runs:
         return pd.DataFrame()
@@ -145,7 +141,7 @@ def _choice(finals: pd.DataFrame) -> Finding:
 
 def _evenness(runs: Sequence[Run]) -> Finding:
     """Could the gap between best and worst digit be a further training's, and are they the same digits?"""
-    accuracies = np.array([_label_accuracy(run) for run in runs])
+    accuracies = _label_accuracies(runs)
     best, worst = LABEL_ACCURACY.argmax(), LABEL_ACCURACY.argmin()
     gap, gaps = np.ptp(LABEL_ACCURACY), np.ptp(accuracies, axis=1)
     is_best, is_worst = _percent(accuracies.argmax(axis=1) == best), _percent(accuracies.argmin(axis=1) == worst)
@@ -171,7 +167,7 @@ def _map(runs: Sequence[Run], links: np.ndarray) -> Finding:
     apart = isolation(links)
     mix = all(apart.loc[digit, "most often to"] in group for group in ({4, 7, 9}, {3, 5, 8}) for digit in group)
     alone = sorted(apart.index[:2])
-    best = sorted(np.argsort(-np.mean([_label_accuracy(run) for run in runs], axis=0))[:2].tolist())
+    best = sorted(np.argsort(-_label_accuracies(runs).mean(axis=0))[:2].tolist())
     here = (
         f"both groups {'mix' if mix else 'do not mix'}; {alone[0]} and {alone[1]} have the fewest neighbours of other "
         f"digits; {best[0]} and {best[1]} are read best on average"
@@ -196,9 +192,10 @@ def _errors(runs: Sequence[Run], nearby: np.ndarray, labels: np.ndarray) -> Find
     return "one can often see the digit that was read", here, statements
 
 
-def _label_accuracy(run: Run) -> np.ndarray:
-    confusion = np.array(run["confusion"])
-    return 100 * np.diag(confusion) / confusion.sum(axis=1)
+def _label_accuracies(runs: Sequence[Run]) -> np.ndarray:
+    """Percent of each digit's test images that each run reads correctly, shape (runs, 10)."""
+    counts = np.array([run["confusion"] for run in runs])
+    return 100 * counts.diagonal(axis1=1, axis2=2) / counts.sum(axis=2)
 
 
 def _could_be_another(value: float, values: Sequence[float]) -> bool:

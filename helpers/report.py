@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -62,10 +62,8 @@ def number(value: float) -> str:
 
 def captions(labels: np.ndarray, probabilities: np.ndarray) -> list[str]:
     """A line for each image: what it shows, what it is read as, and with what probability, shape (n, 10)."""
-    read = probabilities.argmax(axis=1)
-    sure = map(plots.percent, probabilities.max(axis=1))
-    rows = zip(labels, read, sure, strict=True)
-    return [f"{label}{'' if label == digit else f' read as {digit}'}, {share}" for label, digit, share in rows]
+    rows = zip(labels, probabilities.argmax(axis=1), map(plots.percent, probabilities.max(axis=1)), strict=True)
+    return [f"{label}{'' if label == read else f' read as {read}'}, {share}" for label, read, share in rows]
 
 
 def shared_captions(shared: pd.DataFrame, disputed: np.ndarray) -> list[str]:
@@ -84,9 +82,9 @@ def readable(table: pd.DataFrame) -> pd.DataFrame | Headline:
     """
     if table.empty:
         return NO_STUDY
-    shown, columns = {}, list(table)
-    for place, column in enumerate(columns):
-        after = columns[place + 1 : place + 3]
+    shown = {}
+    for place, column in enumerate(table):
+        after = table.columns[place + 1 : place + 3].tolist()
         if re.search(r"\b(low|high|sd)\b", column):
             continue
         if after and re.search(r"\blow\b", after[0]):
@@ -105,9 +103,9 @@ def headline(
 ) -> Headline:
     """Sum a run up: what a reader must know about it first, what was found, and the verdicts.
 
-    Accuracies are as `evaluation.final_accuracies` returns them: of the article's two networks and the reader's own,
-    and of the article's two and the convolutional one on normalised pixels. `correct` says whether the best of the
-    former reads each test image correctly. Scores are as `article.scorecard` returns them, or empty.
+    Takes `evaluation.final_accuracies` of the article's two networks and the reader's own, and of the article's two and
+    the convolutional one on normalised pixels; whether the best of the former reads each test image correctly; and
+    `article.scorecard`.
     """
     sums, all_sums = (table["sum %"].sort_values(ascending=False) for table in (accuracies, articles))
     rivals = "better of its two networks" if len(sums) == 2 else f"best of these {len(sums)} networks"
@@ -130,15 +128,13 @@ def write_results(path: Path = RESULTS, /, **results: Any) -> None:
     """Write numbers and tables by their names, for the test of the text; print a line if they cannot be written."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(_plain(results), indent=1) + "\n", encoding="utf-8")
+        path.write_text(json.dumps(results, indent=1, default=_plain) + "\n", encoding="utf-8")
     except OSError as error:
         print(f"{path.parent.name}/{path.name}, for the tests, could not be written: {error.strerror}.")
 
 
 def _plain(value: Any) -> Any:
-    """As JSON has it; a table as its rows by name, each with its columns by name."""
+    """For JSON: a table as its rows by name, each with its columns by name; an array as lists."""
     if isinstance(value, pd.DataFrame):
-        value = dict(zip(value.index, value.to_dict("records"), strict=True))
-    if isinstance(value, (Mapping, pd.Series)):
-        return {str(key): _plain(item) for key, item in value.items()}
-    return value.tolist() if isinstance(value, (np.ndarray, np.generic)) else value
+        return dict(zip(value.index.tolist(), value.to_dict("records"), strict=True))
+    return value.to_dict() if isinstance(value, pd.Series) else value.tolist()
