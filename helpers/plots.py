@@ -1,9 +1,9 @@
 """One function per figure: arrays or a table in, Figure out.
 
 Images are of shape (n, 28, 28), from 0 for paper to 255 for ink; labels are digits from 0 to 9, shape (n,);
-confusion counts are of shape (10, 10): rows true, columns predicted. Tables are what the function of the same
-subject returns in `evaluation`, `study` or `article`; a name before each says which network it is of. The first line
-of a docstring is part of the figure's alternative text.
+confusion counts are of shape (10, 10): rows true, columns predicted. A history holds `accuracy` and `val_accuracy`, one
+float per epoch. Tables are what the function of the same subject returns in `evaluation`, `study` or `article`; a name
+before each says which network it is of. The first line of a docstring is part of the figure's alternative text.
 """
 
 import functools
@@ -46,6 +46,7 @@ STYLE: dict[Any, Any] = {
     "axes.axisbelow": True,
 }
 WIDTH = 8.0  # inches
+COLUMNS = 5  # of a grid of images
 LEAST_IMAGES = 10  # that a bin must have to be drawn
 LEFT_OUT = "Left out: only the article's networks and settings, on all of MNIST, compare with the study."
 PIXELS_PER_PIXEL = 2  # of a stored figure and of a page, so that dense screens show it crisp
@@ -77,25 +78,16 @@ def as_png(figure: Figure) -> tuple[bytes, dict[str, Any]]:
 
 
 @_styled
-def digit_grid(
-    images: np.ndarray, captions: Sequence[str], title: str, columns: int = 5, marked: Sequence[int] = ()
-) -> Figure:
-    """Images in a grid, each under its caption; errors are marked in red.
-
-    `marked` holds the places in the grid, from 0, that are marked.
-    """
+def digit_grid(images: np.ndarray, captions: Sequence[str], title: str, marked: Sequence[int] = ()) -> Figure:
+    """Images in a grid, each under its caption; errors are marked in red."""
     if not len(images):
         return _left_out()
-    rows, size = -(-len(images) // columns), WIDTH / columns
-    lines = max((caption.count("\n") + 1 for caption in captions), default=1)
-    figure = Figure(figsize=(WIDTH, rows * (size + 0.18 * lines - 0.1) + 0.4))
+    rows, lines = -(-len(images) // COLUMNS), max(caption.count("\n") + 1 for caption in captions)
+    figure = Figure(figsize=(WIDTH, rows * (WIDTH / COLUMNS + 0.18 * lines - 0.1) + 0.4))
     figure.suptitle(title)
-    axes = figure.subplots(rows, columns, squeeze=False).ravel()
-    for axis in axes[len(images) :]:
-        axis.set_axis_off()
-    for place, (axis, image, caption) in enumerate(zip(axes[: len(images)], images, captions, strict=True)):
+    for place, (image, caption) in enumerate(zip(images, captions, strict=True)):
+        axis = figure.add_subplot(rows, COLUMNS, place + 1, xticks=[], yticks=[])
         axis.imshow(image, cmap="gray_r", vmin=0, vmax=255)
-        axis.set(xticks=[], yticks=[])
         axis.set_title(caption, fontsize=10, color=WRONG if place in marked else "black")
         axis.spines[:].set(visible=place in marked, color=WRONG, linewidth=2)
     return figure
@@ -103,10 +95,7 @@ def digit_grid(
 
 @_styled
 def history_curves(histories: Mapping[str, Mapping[str, Sequence[float]]], title: str) -> Figure:
-    """Training and validation accuracy epoch by epoch, one panel per network, on one scale.
-
-    A history holds `accuracy` and `val_accuracy`, one float per epoch.
-    """
+    """Training and validation accuracy epoch by epoch, one panel per network, on one scale."""
     rows, columns = -(-len(histories) // 3), min(len(histories), 3)
     figure = Figure(figsize=(WIDTH * max(columns, 1.6) / 3, 3.0 * rows + 0.3))
     figure.suptitle(title)
