@@ -145,10 +145,7 @@ def _alike(value: Any, other: Any) -> bool:
 
 
 def refresh(root: Path = ROOT) -> None:
-    """Execute the notebook on the complete data; store it, its results and README's figures if the run was clean.
-
-    Else nothing is changed: no file is touched before all of them are at hand.
-    """
+    """Execute the notebook on the complete data; store it, its results and README's figures if all went well."""
     import nbformat
     from nbconvert.preprocessors import CellExecutionError, ExecutePreprocessor
 

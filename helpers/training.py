@@ -70,16 +70,12 @@ class Settings:
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """A network with its weights, and how it came by them.
-
-    A loaded network cannot be trained any further. The history holds `accuracy`, `loss`, `val_accuracy` and
-    `val_loss`, one float per epoch. The origin is one line: whether it was loaded or trained, and why.
-    """
+    """A network with its weights, and how it came by them."""
 
     candidate: Candidate
-    network: keras.Sequential
-    history: cache.History
-    origin: str
+    network: keras.Sequential  # one that was loaded cannot be trained any further
+    history: cache.History  # `accuracy`, `loss`, `val_accuracy` and `val_loss`, one float per epoch
+    origin: str  # one line: whether it was loaded or trained, and why
 
     def predict(self, images: np.ndarray) -> np.ndarray:
         """Probabilities of the ten classes, float32 (n, 10), for uint8 images (n, 28, 28)."""
@@ -153,12 +149,8 @@ def train(candidate: Candidate, digits: Digits, settings: Settings) -> tuple[ker
     """Train a candidate from its initial weights, under a progress bar; the seed decides the outcome.
 
     In the history, `accuracy` and `loss` are averages over an epoch, while the weights changed and dropout was on;
-    `val_accuracy` and `val_loss` are those of all test images after it.
-
-    Raises
-    ------
-    InputError, TrainingError, TrainingInterrupted
-        If the layers make no network; if it fails, a loss is not finite or nothing is learned; if it is interrupted.
+    `val_accuracy` and `val_loss` are those of all test images after it. An InputError if the layers make no network, a
+    TrainingError if it fails, a loss is not finite or nothing is learned, a TrainingInterrupted if it is stopped.
     """
     keras.utils.set_random_seed(settings.seed)
     network = candidate.build()
@@ -187,10 +179,7 @@ def train(candidate: Candidate, digits: Digits, settings: Settings) -> tuple[ker
 def batches(
     candidate: Candidate, images: np.ndarray, labels: np.ndarray, batch_size: int, seed: int | None = None
 ) -> tf.data.Dataset:
-    """Batches of inputs and one-hot labels, in a new random order each epoch if there is a seed.
-
-    The images are uint8 (n, 28, 28), the labels uint8 (n,). The last batch of an epoch may be smaller.
-    """
+    """Batches of inputs and one-hot labels, of uint8 (n, 28, 28) and (n,); with a seed, in a new order each epoch."""
     # Pixels stay bytes until their batch is due: a quarter of the memory of float32, and converted in next to no time.
     images, labels = tf.constant(images), tf.constant(labels)
 
