@@ -29,6 +29,7 @@ PETROFF = mpl.color_sequences["petroff10"]
 DIGIT_COLORS = [PETROFF[place] for place in (0, 5, 9, 1, 6, 8, 7, 4, 2, 3)]
 DIGIT_COLORS[5] = (0, 0, 0.25)  # dark blue, where Petroff has a second grey
 WRONG = PETROFF[2]
+MARKERS = "osD^v<>pPX"
 STYLE: dict[Any, Any] = {
     "figure.dpi": 108,
     "figure.facecolor": "white",  # opaque: a transparent figure cannot be read in dark mode
@@ -99,20 +100,17 @@ def history_curves(histories: Mapping[str, Mapping[str, Sequence[float]]], title
     rows, columns = -(-len(histories) // 3), min(len(histories), 3)
     figure = Figure(figsize=(WIDTH * max(columns, 1.6) / 3, 3.0 * rows + 0.3))
     figure.suptitle(title)
-    grid = figure.subplots(rows, columns, sharey=True, squeeze=False)
-    panels = grid.ravel()
+    panels = figure.subplots(rows, columns, sharey=True, squeeze=False).ravel()
     for axis in panels[len(histories) :]:
         axis.set_axis_off()
     for axis, (name, history), color in zip(panels, histories.items(), itertools.cycle(PETROFF), strict=False):
         epochs = np.arange(1, len(history["accuracy"]) + 1)
         axis.plot(epochs, history["accuracy"], marker="o", color="0.6", label="training")
         axis.plot(epochs, history["val_accuracy"], marker="s", color=color, label="validation")
-        axis.set(title=name, xlabel="epoch")
+        axis.set(title=name, xlabel="epoch", ylabel="accuracy" if axis.get_subplotspec().is_first_col() else "")
         axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axis.yaxis.set_major_formatter(PercentFormatter(xmax=1, decimals=0))
         axis.grid(alpha=0.3)
-    for axis in grid[:, 0]:
-        axis.set_ylabel("accuracy")
     panels[0].legend(loc="lower right")
     return figure
 
@@ -126,8 +124,8 @@ def runs(finals: pd.DataFrame, published: Mapping[str, tuple[float, float]], tit
     if finals.empty:
         return _left_out()
     axis = (figure := Figure(figsize=(WIDTH, 5.4))).subplots()
-    looks = zip(itertools.cycle(PETROFF), itertools.cycle("osD^v<>pPX"), strict=False)  # for any number of networks
-    for (name, group), (color, marker) in zip(finals.groupby("candidate", sort=False), looks, strict=False):
+    groups = finals.groupby("candidate", sort=False)
+    for (name, group), color, marker in zip(groups, itertools.cycle(PETROFF), itertools.cycle(MARKERS), strict=False):
         training, validation = group["training %"], group["validation %"]
         axis.scatter(training, validation, s=34, color=color, marker=marker, alpha=0.7, linewidths=0)
         _label(axis, name, (training.mean(), validation.max()), (0, 10), fontsize=12, fontweight="bold")
@@ -161,7 +159,7 @@ def reliability(tables: Mapping[str, pd.DataFrame], title: str) -> Figure:
     figure = Figure(figsize=(WIDTH, 4.4))
     figure.suptitle(title)
     left, right = figure.subplots(1, 2)
-    for (name, each), marker in zip(tables.items(), itertools.cycle("osD^v<>pPX"), strict=False):
+    for (name, each), marker in zip(tables.items(), itertools.cycle(MARKERS), strict=False):
         table = each[each["images"] >= LEAST_IMAGES]  # of fewer an interval says hardly anything
         for axis in (left, right):
             ends = table["accuracy %"] - table["low %"], table["high %"] - table["accuracy %"]
@@ -199,8 +197,8 @@ def links_and_confusions(links: np.ndarray, confusion: np.ndarray, named: int, t
     for scale, values in (("x", linked), ("y", confused)):
         most = 2 * max(values.max(), 1)
         ticks = [0, *(tick for power in range(6) for tick in (10**power, 3 * 10**power) if tick < most)]
-        look = {"lim": (0, most), "ticks": ticks, "ticklabels": [f"{tick:,}" for tick in ticks]}
-        axis.set(**{f"{scale}{name}": value for name, value in look.items()})
+        labels = [f"{tick:,}" for tick in ticks]
+        axis.set(**{f"{scale}lim": (0, most), f"{scale}ticks": ticks, f"{scale}ticklabels": labels})
     along = np.array([max(1, 1 / max(share, 1e-9)), 2 * max(linked.max(), 1)])
     axis.plot(along, share * along, color="gray", linestyle="--", zorder=0, label="confused in proportion")
     axis.legend(loc="lower right")
@@ -221,14 +219,14 @@ def digit_by_digit(
     figure = Figure(figsize=(WIDTH, 5.6))
     figure.suptitle(title)
     left, right = figure.subplots(1, 2, width_ratios=[2.4, 1])
-    image = left.imshow(errors, cmap="Reds", vmin=0, vmax=max(errors.max(), 0.1))
-    luminances = image.to_rgba(errors)[..., :3] ** 2.2 @ (0.2126, 0.7152, 0.0722)  # of sRGB
+    most = max(errors.max(), 0.1)
+    left.imshow(errors, cmap="Reds", vmin=0, vmax=most)
     for (row, column), count in np.ndenumerate(confusion):
         if row == column:
             left.add_patch(mpl.patches.Rectangle((column - 0.5, row - 0.5), 1, 1, color="0.9"))
         if count or row == column:
-            dark = row != column and luminances[row, column] < 0.18  # where black and white stand out alike
-            color, size = "white" if dark else "black", 10 if row == column else 13
+            # Black and white stand out alike from the red two thirds of the way up.
+            color, size = "white" if errors[row, column] > 0.674 * most else "black", 10 if row == column else 13
             left.text(column, row, count, ha="center", va="center", color=color, fontsize=size)
     left.set(xlabel="predicted digit", ylabel="true digit", xticks=range(10), yticks=range(10))
     left.tick_params(length=0)
