@@ -64,15 +64,10 @@ def notices() -> list[str]:
         found.append(f"MNIST_COMPUTE={way} was set for this run: {DIFFER}.")
     else:
         if tf.config.list_physical_devices("GPU"):
-            found.append(
-                "There is a GPU, which this run left idle so that its results are the same as everywhere; "
-                "MNIST_COMPUTE=gpu lets it be used, and last digits differ then."
-            )
-        found += [
-            f"{name} is {os.environ[name]} instead of {value} in this run: {DIFFER}."
-            for name, value in PORTABLE.items()
-            if os.environ.get(name, value) != value
-        ]
+            found.append(f"There is a GPU, which this run left idle; MNIST_COMPUTE=gpu lets it be used: {DIFFER}.")
+        for name, value in PORTABLE.items():
+            if (set_to := os.environ.get(name, value)) != value:
+                found.append(f"{name} is {set_to} instead of {value} in this run: {DIFFER}.")
         if not PORTABLE.keys() <= os.environ.keys():
             found.append(f"TensorFlow was imported before the project could prepare it: {DIFFER}.")
     if not _has_avx2():
