@@ -1,6 +1,5 @@
 """Train or load: the one place that decides between the two."""
 
-import json
 import math
 import platform
 import re
@@ -33,12 +32,6 @@ ADVICE = "Look at the layers, at the form of the pixels they are given, and at L
 
 class TrainingError(ReadableError):
     """A network cannot be trained, does not learn or cannot be stored; the message says what was seen."""
-
-
-class TrainingInterrupted(KeyboardInterrupt):
-    """A training was interrupted; the message says which, and what to do."""
-
-    _render_traceback_ = ReadableError._render_traceback_
 
 
 @dataclass(frozen=True)
@@ -89,8 +82,8 @@ def made_from(candidate: Candidate, digits: Digits, settings: Settings) -> dict[
     """All that decides the outcome of a training, as JSON has it; an InputError if the layers cannot be described."""
     fixed = {"optimizer": OPTIMIZER, "learning_rate": LEARNING_RATE, "loss": LOSS}
     description = {"name": candidate.name, "pixels": candidate.pixels, **fixed, **asdict(settings)}
-    description |= {"layers": architecture(candidate), "input_shape": candidate.input_shape, "data": digits.digest}
-    return json.loads(json.dumps(description))  # tuples as lists, as a manifest gives them back
+    shape = [int(side) for side in candidate.input_shape]
+    return description | {"layers": architecture(candidate), "input_shape": shape, "data": digits.digest}
 
 
 def made_with() -> dict[str, str]:
@@ -149,8 +142,8 @@ def train(candidate: Candidate, digits: Digits, settings: Settings) -> tuple[ker
     """Train a candidate from its initial weights, under a progress bar; the seed decides the outcome.
 
     In the history, `accuracy` and `loss` are averages over an epoch, while the weights changed and dropout was on;
-    `val_accuracy` and `val_loss` are those of all test images after it. An InputError if the layers make no network, a
-    TrainingError if it fails, a loss is not finite or nothing is learned, a TrainingInterrupted if it is stopped.
+    `val_accuracy` and `val_loss` are those of all test images after it. An InputError if the layers make no network; a
+    TrainingError if it fails or is interrupted, if a loss is not finite, or nothing is learned.
     """
     keras.utils.set_random_seed(settings.seed)
     network = candidate.build()
@@ -167,7 +160,7 @@ def train(candidate: Candidate, digits: Digits, settings: Settings) -> tuple[ker
             )
     except KeyboardInterrupt:
         said = f"training {candidate.name} was stopped, and nothing was stored. Run the cell again to train it."
-        raise TrainingInterrupted(said) from None
+        raise TrainingError(said) from None
     except ReadableError:
         raise
     except Exception as error:  # of whatever kind, from deep inside of Keras or from a layer of one's own

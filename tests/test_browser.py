@@ -231,10 +231,10 @@ def test_interrupted_training_leaves_nothing_and_is_done_again(sample):
     assert "(conv, *own)" in interrupted["source"] and "step/s" not in text(interrupted)
     (error,) = [output for output in interrupted["outputs"] if "traceback" in output]
     assert error["traceback"] == [
-        "TrainingInterrupted: training conv was stopped, and nothing was stored. Run the cell again to train it."
+        "TrainingError: training conv was stopped, and nothing was stored. Run the cell again to train it."
     ]
-    assert interrupted["outputs"][-1]["ename"] == "TrainingInterrupted"
-    shoot(page, "TrainingInterrupted", "interrupted")
+    assert interrupted["outputs"][-1]["ename"] == "TrainingError"
+    shoot(page, "TrainingError", "interrupted")
     assert stored_models(project) == before and not any("conv-" in name for name in before if name.startswith("local"))
     cells = run_all(page)
     check_clean(cells)

@@ -66,12 +66,12 @@ def test_only_the_modules_about_networks_import_tensorflow():
 @pytest.mark.thorough
 @pytest.mark.tensorflow
 def test_errors_reach_a_notebook_in_a_sentence():
-    """Those that the project foresees, its own interruptions too; others keep their traceback."""
+    """Those that the project foresees; others keep their traceback."""
     start = "from helpers.startup import start_tensorflow\nstart_tensorflow()\nfrom helpers import models, training"
     foreseen = {
         "training.Settings(epochs=0)": "InputError: epochs: expected a whole number from 1 to 429",
         "models.Candidate('flat', models.conv_layers, (784,)).build()": "InputError: flat: Keras cannot make a network",
-        "raise training.TrainingInterrupted('It was stopped.')": "TrainingInterrupted: It was stopped.",
+        "raise training.TrainingError('It was stopped.')": "TrainingError: It was stopped.",
     }
     codes = [start, *foreseen, "1 / 0", "raise KeyboardInterrupt"]
     book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code) for code in codes])

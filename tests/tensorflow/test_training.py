@@ -322,7 +322,7 @@ def test_interrupted_training(run, tmp_path, monkeypatch, capfd):
     with monkeypatch.context() as patch:
         patch.setattr(training._ShowProgress, "on_epoch_end", Mock(side_effect=KeyboardInterrupt))
         said = "training flat was stopped, and nothing was stored. Run the cell again"
-        with pytest.raises(training.TrainingInterrupted, match=said) as error:
+        with pytest.raises(training.TrainingError, match=said) as error:
             run()
     shown = capfd.readouterr().err
     assert "training flat" in shown and is_wiped_off(shown)
