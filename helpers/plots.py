@@ -32,17 +32,12 @@ WRONG = PETROFF[2]
 MARKERS = "osD^v<>pPX"
 STYLE: dict[Any, Any] = {
     "figure.dpi": 108,
-    "figure.facecolor": "white",  # opaque: a transparent figure cannot be read in dark mode
     "figure.titlesize": 13,
     "axes.titlesize": 13,
     "axes.labelsize": 11,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.prop_cycle": cycler(color=PETROFF),
-    "xtick.labelsize": 10,
-    "ytick.labelsize": 10,
-    "legend.fontsize": 10,
-    "font.size": 10,
     "figure.constrained_layout.use": True,
     "axes.axisbelow": True,
 }
