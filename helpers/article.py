@@ -24,20 +24,18 @@ BEST = "dense"
 OFTEN = 75
 # of the best model: percent of each digit's test images, and counts with true digits in rows
 LABEL_ACCURACY = np.array([99.29, 98.77, 97.58, 97.62, 98.17, 98.09, 98.64, 97.37, 96.92, 97.62])
-CONFUSION = np.array(
-    [
-        [973, 1, 1, 1, 0, 0, 1, 0, 2, 1],
-        [0, 1121, 2, 1, 0, 1, 2, 0, 8, 0],
-        [3, 0, 1007, 1, 2, 0, 2, 8, 9, 0],
-        [0, 0, 4, 986, 0, 6, 0, 5, 1, 8],
-        [2, 0, 1, 0, 964, 0, 5, 1, 0, 9],
-        [2, 0, 0, 5, 2, 875, 2, 1, 4, 1],
-        [3, 2, 0, 1, 3, 1, 945, 0, 3, 0],
-        [1, 2, 10, 1, 3, 0, 0, 1001, 2, 8],
-        [4, 0, 4, 4, 4, 2, 2, 3, 944, 7],
-        [1, 2, 0, 2, 15, 1, 0, 2, 1, 985],
-    ]
-)
+CONFUSION = np.array([
+    [973, 1, 1, 1, 0, 0, 1, 0, 2, 1],
+    [0, 1121, 2, 1, 0, 1, 2, 0, 8, 0],
+    [3, 0, 1007, 1, 2, 0, 2, 8, 9, 0],
+    [0, 0, 4, 986, 0, 6, 0, 5, 1, 8],
+    [2, 0, 1, 0, 964, 0, 5, 1, 0, 9],
+    [2, 0, 0, 5, 2, 875, 2, 1, 4, 1],
+    [3, 2, 0, 1, 3, 1, 945, 0, 3, 0],
+    [1, 2, 10, 1, 3, 0, 0, 1001, 2, 8],
+    [4, 0, 4, 4, 4, 2, 2, 3, 944, 7],
+    [1, 2, 0, 2, 15, 1, 0, 2, 1, 985],
+])  # fmt: skip
 
 
 def is_comparable(is_full: bool, epochs: int, batch_size: int) -> bool:
@@ -124,10 +122,8 @@ def _learning(runs: Sequence[Run]) -> Finding:
         lowest = mean["val_loss"].idxmin()
         statements[f"accuracies of {name} rise"] = rising
         statements[f"loss of {name} is lowest at the end"] = bool(lowest == mean.index[-1])
-        here.append(
-            f"{name}: mean accuracies {'rise' if rising else 'do not rise'} with each epoch, "
-            f"mean validation loss lowest after epoch {lowest}"
-        )
+        rise = f"mean accuracies {'rise' if rising else 'do not rise'} with each epoch"
+        here.append(f"{name}: {rise}, mean validation loss lowest after epoch {lowest}")
     return "no overfitting; both accuracies generally rise", "; ".join(here), statements
 
 

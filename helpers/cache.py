@@ -112,11 +112,7 @@ def _clear(temporary: Path) -> None:
 
 
 def load(folder: Path, made_from: MadeFrom) -> Entry:
-    """Verify every file of an entry, then read its history.
-
-    EntryNotFound if there is none, EntryMismatch if it was not `made_from` this, another CacheError if a file is
-    missing, changed or not one of its own.
-    """
+    """Verify every file of an entry and read it; a CacheError if there is none, it is of something else, or damaged."""
     if changed := changes(folder, made_from):
         raise EntryMismatch(", ".join(changed))
     manifest = _read_manifest(folder)
@@ -155,11 +151,7 @@ def fingerprint(made_from: MadeFrom) -> str:
 
 
 def read_history(path: Path) -> History:
-    """Read a pickled history without running anything that the pickle says.
-
-    A CacheError if the file is larger than 64 KB, or not what `store` writes for a dict of text keys, each with an
-    equally long, non-empty list of finite floats.
-    """
+    """Read a pickled history without running anything; a CacheError if it is none, or not as `store` writes it."""
     try:
         content = read_at_most(path, MAX_HISTORY_BYTES)
         for opcode, _, _ in pickletools.genops(content):

@@ -30,11 +30,7 @@ def neighbour_graph(images: np.ndarray, n_neighbors: int = 5) -> csr_matrix:
 
 
 def spectral_embedding(graph: csr_matrix, seed: int = 12345) -> np.ndarray:
-    """Lay a graph out in the plane so that images that are joined lie close together.
-
-    The coordinates are the two eigenvectors of the graph's Laplacian that follow the constant one; only their ratios
-    mean anything. The eigenvalue solver starts from the seed.
-    """
+    """The two eigenvectors of a graph's Laplacian after the constant one, (n, 2); only their ratios mean anything."""
     solver = "arpack" if graph.shape[0] <= ARPACK_UP_TO else "amg"
     method = SpectralEmbedding(2, affinity="precomputed", random_state=seed, eigen_solver=solver)
     state = np.random.get_state()

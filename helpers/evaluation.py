@@ -29,11 +29,7 @@ def wilson_columns(successes: pd.Series, trials: pd.Series | int) -> pd.DataFram
 
 
 def epoch_accuracies(history: Mapping[str, Sequence[float]], images: int) -> pd.DataFrame:
-    """Training and validation accuracy of one network, `training %` and `validation %`, one row per epoch.
-
-    The validation accuracy, a share of so many images, has its Wilson interval. The training accuracy has none: it is
-    no share of one network's, but an average over a network that changes all the time.
-    """
+    """`training %` and `validation %`, one row per epoch; the latter, a share of so many images, with its interval."""
     shares = pd.DataFrame({"training %": history["accuracy"], "validation %": history["val_accuracy"]})
     shares.index = pd.RangeIndex(1, len(shares) + 1, name="epoch")
     return (100 * shares).join(wilson_columns((shares["validation %"] * images).round(), images))
@@ -84,13 +80,10 @@ def paired_tests(correct: Mapping[str, np.ndarray]) -> pd.DataFrame:
 def selection_bias(correct: np.ndarray, splits: int = 1000, seed: int = 12345) -> pd.Series:
     """How much better the best of several networks looks on the images that it was chosen by than on others.
 
-    The images are split at random into two halves, over and over. On one half the network with the highest accuracy
-    is chosen (of equals the first), on the other half it is evaluated again. A choice by all images has less bias,
-    since an accuracy varies less over all of them than over half.
-
-    Takes whether each network reads each image correctly, bool, shape (networks, n), n at least 2. Returns means over
-    the splits: the winner's accuracy `on the half it won, %` and `on the other half, %`, and `advantage, points`, the
-    difference.
+    The images are split into two halves at random, over and over. On one the network with the highest accuracy is chosen
+    (of equals the first), on the other it is evaluated again. A choice by all images has less bias, since an accuracy
+    varies less over them. Takes whether each network reads each image correctly, bool (networks, n); returns
+    means: `on the half it won, %`, `on the other half, %`, and `advantage, points`.
     """
     images = correct.shape[1]
     halves = np.random.default_rng(seed).permuted(np.tile(np.arange(images) < images // 2, (splits, 1)), axis=1)

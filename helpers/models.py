@@ -26,8 +26,7 @@ STEPS_PER_CALL = 134  # training steps between two returns to Python: a seventh 
 class FusedAdam(keras.optimizers.Adam):
     """Keras's Adam with each variable's update as one TensorFlow operation instead of a dozen.
 
-    The arithmetic is the same (D. P. Kingma, J. Ba, "Adam: a method for stochastic
-    optimization", 2015, the formulation before section 2.1); results differ in the last bits.
+    The same arithmetic, but for the last bits (D. P. Kingma, J. Ba, "Adam", 2015, the formulation before section 2.1).
     """
 
     def update_step(self, gradient: tf.Tensor, variable: tf.Variable, learning_rate: tf.Tensor) -> None:

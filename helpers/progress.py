@@ -10,11 +10,7 @@ from tqdm import tqdm
 
 @contextmanager
 def progress_bar(total: int, description: str, **options: Any) -> Iterator[tqdm]:
-    """Show a bar of `total` steps while the block runs, and wipe it off afterwards; `bar.update(n)` takes n steps.
-
-    In a notebook the output of the whole cell is cleared, so that what is stored holds no clock times: a cell prints
-    its result after the bar is gone. Further options are those of `tqdm.tqdm`, such as `unit`.
-    """
+    """A bar of `total` steps while the block runs; `bar.update(n)` takes n. Options are those of `tqdm.tqdm`."""
     ipython = sys.modules.get("IPython")
     in_notebook = ipython is not None and hasattr(ipython.get_ipython(), "kernel")
     stream = sys.stdout if in_notebook else sys.stderr
@@ -25,7 +21,7 @@ def progress_bar(total: int, description: str, **options: Any) -> Iterator[tqdm]
         yield bar
     finally:
         bar.close()
-        if in_notebook:
+        if in_notebook:  # nor are clock times stored: a cell prints its result after the bar is gone
             from IPython.display import clear_output
 
             clear_output()

@@ -100,9 +100,8 @@ def headline(
 ) -> Headline:
     """Sum a run up: what a reader must know about it first, what was found, and the verdicts.
 
-    Takes `evaluation.final_accuracies` of the article's two networks and the reader's own, and of the article's two and
-    the convolutional one on normalised pixels; whether the best of the former reads each test image correctly; and
-    `article.scorecard`.
+    Takes `evaluation.final_accuracies` of the article's two networks and one's own, and of the article's two and
+    conv-normalised; whether the best of the former reads each test image correctly; and `article.scorecard`.
     """
     sums, all_sums = (table["sum %"].sort_values(ascending=False) for table in (accuracies, articles))
     rivals = "better of its two networks" if len(sums) == 2 else f"best of these {len(sums)} networks"

@@ -251,9 +251,8 @@ def wins(finals: pd.DataFrame, seed: int = 12345) -> pd.DataFrame:
     """In what share of seed pairs, any seed of the one with any of the other, a candidate beats another.
 
     One row per pair of candidates with at least two runs each: `by sum, % of pairs` and `by validation, % of pairs`,
-    each with a 95 % interval, `low` to `high`, from SciPy's percentile bootstrap over the trainings. A tie counts
-    half, so the share is the Mann-Whitney statistic over the number of pairs. An interval of no width says only that
-    no training at hand contradicts the others.
+    each with a 95 % interval, `low` to `high`, from SciPy's percentile bootstrap over the trainings. A tie counts half:
+    the share is the Mann-Whitney statistic over the number of pairs. No width only says that no training contradicts.
     """
     columns = [f"by {by}, {what}" for by in ("sum", "validation") for what in ("% of pairs", "low", "high")]
     rows: dict[str, list[float]] = {}
