@@ -80,7 +80,7 @@ def paired_tests(correct: Mapping[str, np.ndarray]) -> pd.DataFrame:
 def selection_bias(correct: np.ndarray, splits: int = 1000, seed: int = 12345) -> pd.Series:
     """How much better the best of several networks looks on the images that it was chosen by than on others.
 
-    The images are split into two halves at random, over and over. On one the network with the highest accuracy is chosen
+    Over and over, the images are split into halves at random. On one the network with the highest accuracy is chosen
     (of equals the first), on the other it is evaluated again. A choice by all images has less bias, since an accuracy
     varies less over them. Takes whether each network reads each image correctly, bool (networks, n); returns
     means: `on the half it won, %`, `on the other half, %`, and `advantage, points`.
