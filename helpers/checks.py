@@ -1,4 +1,4 @@
-"""What may come in: images, labels and files as the helpers expect them, or one error that says what was found."""
+"""What may come in: files up to a size, and errors that say in a sentence what was expected and found."""
 
 import itertools
 import re
@@ -17,17 +17,6 @@ class ReadableError(Exception):
 
 class InputError(ReadableError, ValueError):
     """An input is not what is expected; the message names it, what was expected and what was found."""
-
-
-def check_digits(which: str, images: Any, labels: Any) -> None:
-    """See that images are uint8, shape (n, 28, 28), and labels whole numbers, shape (n,), each digit among them."""
-    if not isinstance(images, np.ndarray) or images.dtype != np.uint8 or images.shape[1:] != (28, 28):
-        raise InputError(f"{which}_images: expected uint8 of shape (n, 28, 28); found {describe(images)}.")
-    expected = f"{which}_labels: expected whole numbers of shape ({len(images)},), each from 0 to 9 at least once"
-    if not isinstance(labels, np.ndarray) or labels.dtype.kind not in "iu" or labels.shape != images.shape[:1]:
-        raise InputError(f"{expected}; found {describe(labels)}.")
-    if (digits := np.unique(labels)).tolist() != list(range(10)):
-        raise InputError(f"{expected}; found {', '.join(map(str, digits[:11])) or 'none'}.")
 
 
 def read_at_most(path: Path, limit: int) -> bytes:

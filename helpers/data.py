@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from helpers.checks import ReadableError, check_digits, read_at_most
+from helpers.checks import ReadableError, describe, read_at_most
 from helpers.progress import progress_bar
 
 # MD5 of the four uncompressed IDX files in which MNIST was published, so of each array
@@ -69,8 +69,7 @@ class Digits:
     """Handwritten digits and what they show, split for training and testing.
 
     Images are pixels from 0 (paper) to 255 (ink), uint8, shape (n, 28, 28); labels the digits shown, uint8, shape (n,).
-    `digest` is SHA-256 over all four arrays, and `sample_reason` says why they are a sample, if they are. An
-    InputError, if images or labels have another form, differ in number, or lack a digit.
+    `digest` is SHA-256 over all four arrays, and `sample_reason` says why they are a sample, if they are.
     """
 
     train_images: np.ndarray
@@ -80,10 +79,6 @@ class Digits:
     is_full: bool
     digest: str
     sample_reason: str = ""
-
-    def __post_init__(self) -> None:
-        check_digits("train", self.train_images, self.train_labels)
-        check_digits("test", self.test_images, self.test_labels)
 
     @property
     def name(self) -> str:
@@ -124,8 +119,7 @@ def load_mnist() -> Digits:
     if path := os.environ.get("MNIST_NPZ"):
         if not os.path.isfile(path):
             raise DataError(f"MNIST_NPZ={path}: there is no such file. Correct the path, or unset MNIST_NPZ.")
-        remedy = "Replace it by an intact mnist.npz, or unset MNIST_NPZ to have one downloaded."
-        return _verified(_read_npz(path), f"MNIST_NPZ={path}", remedy)
+        return _verified(_read_npz(path), f"MNIST_NPZ={path}", "Replace it by an intact mnist.npz, or unset MNIST_NPZ.")
     try:
         return _download()
     except DataError as error:
@@ -160,10 +154,8 @@ def _verified(arrays: dict[str, np.ndarray], origin: str, remedy: str, sample_re
         found = hashlib.md5(content, usedforsecurity=False).hexdigest()
         if array.dtype != np.uint8 or found != expected:
             shape = "(n, 28, 28)" if name.startswith("x") else "(n,)"
-            raise DataError(
-                f"{origin}: expected {name} as published, uint8 of shape {shape} with the MD5 {expected}; "
-                f"found {array.dtype} of shape {array.shape} with the MD5 {found}. {remedy}"
-            )
+            wanted = f"expected {name} as published, uint8 of shape {shape} with the MD5 {expected}"
+            raise DataError(f"{origin}: {wanted}; found {describe(array)} with the MD5 {found}. {remedy}")
         whole.update(content)
     x_train, y_train, x_test, y_test = (arrays[name] for name in MNIST_MD5)
     return Digits(x_train, y_train, x_test, y_test, not sample_reason, whole.hexdigest(), sample_reason)
@@ -177,10 +169,9 @@ def _read_npz(path: str) -> dict[str, np.ndarray]:
         with np.load(io.BytesIO(content), allow_pickle=False) as archive:
             return {name: archive[name] for name in MNIST_MD5}
     except Exception as error:  # a dozen kinds, from zipfile, zlib and NumPy; all say that it cannot be read
-        raise DataError(
-            f"{path}: expected a NumPy .npz archive with the arrays {', '.join(MNIST_MD5)}, found none that can be "
-            f"read ({type(error).__name__}: {error}). Replace it by an intact mnist.npz, or correct or unset MNIST_NPZ."
-        ) from None
+        expected = f"expected a NumPy .npz archive with the arrays {', '.join(MNIST_MD5)}"
+        found = f"found none that can be read ({type(error).__name__}: {error})"
+        raise DataError(f"{path}: {expected}, {found}. Replace it by another, or correct or unset MNIST_NPZ.") from None
 
 
 def _refuse_bombs(content: bytes) -> None:
