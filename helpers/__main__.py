@@ -31,8 +31,7 @@ def run(parameters: Sequence[tuple[str, str]] = (), folder: Path = ROOT / "build
 
     known = papermill.inspect_notebook(NOTEBOOK)
     if unknown := [name for name, _ in parameters if name not in known]:
-        found = f"found {', '.join(unknown)}. Name one of these"
-        raise InputError(f"PARAMETERS: the notebook has {', '.join(known)}; {found}.")
+        raise InputError(f"PARAMETERS: the notebook has {', '.join(known)}; found {', '.join(unknown)}. Use these.")
     executed, html = folder / NOTEBOOK.name, folder / f"{NOTEBOOK.stem}.html"
     values = {name: _value(text) for name, text in parameters}
     try:
@@ -65,20 +64,17 @@ def headline(notebook: Path) -> None:
 
 def nbval() -> None:
     """Print how the notebook's stored outputs, made with the complete data, are to be compared."""
-    if not (is_full := load_mnist().is_full):
-        said = "Only a sample of MNIST is at hand: the notebook is executed, its outputs are not compared."
-        print(said, file=sys.stderr)
-    print("--nbval" if is_full else "--nbval-lax")
+    if is_sample := not load_mnist().is_full:
+        print("Only a sample of MNIST is at hand: the notebook's outputs are not compared.", file=sys.stderr)
+    print("--nbval-lax" if is_sample else "--nbval")
 
 
 def retrain() -> None:
     """Train again the models that come with the project."""
     digits = load_mnist()
     if not digits.is_full:
-        raise DataError(
-            "The models that come with the project are trained on the complete data set, and only a sample is at hand: "
-            f"{digits.sample_reason}. Let MNIST_NPZ name an mnist.npz, or allow a download."
-        )
+        why = f"trained on the complete data set, and only a sample is at hand: {digits.sample_reason}"
+        raise DataError(f"The project's models are {why}. Let MNIST_NPZ name an mnist.npz, or allow a download.")
     from helpers.startup import start_tensorflow
 
     start_tensorflow()
@@ -87,8 +83,8 @@ def retrain() -> None:
 
     for candidate in CANDIDATES:
         history = retrain(candidate, digits, Settings()).history
-        last = f"training accuracy {history['accuracy'][-1]:.4f}, validation accuracy {history['val_accuracy'][-1]:.4f}"
-        print(f"{candidate.name}: {last}")
+        training, validation = history["accuracy"][-1], history["val_accuracy"][-1]
+        print(f"{candidate.name}: training accuracy {training:.4f}, validation accuracy {validation:.4f}")
     print("Stored in models/. `make refresh` brings the notebook's outputs up to date.")
 
 
@@ -159,8 +155,7 @@ def refresh(root: Path = ROOT) -> None:
     except CellExecutionError as error:
         sys.exit(f"{error}\nerror: a cell failed, as shown above; nothing is stored.")
     outputs = [output for cell in executed.cells for output in cell.get("outputs", [])]
-    noisy = [output for output in outputs if output["output_type"] == "error" or output.get("name") == "stderr"]
-    if noise := "".join(output.get("text", output.get("evalue")) for output in noisy):
+    if noise := "".join(output["text"] for output in outputs if output.get("name") == "stderr"):
         sys.exit(f"error: the run was not clean; nothing is stored. It said:\n{noise}")
     if not results.exists():
         sys.exit("error: the run wrote no build/results.json; nothing is stored.")

@@ -173,13 +173,12 @@ def test_a_clean_run_is_stored_once_all_is_written(project, tmp_path, monkeypatc
     ("cells", "metadata", "message"),
     [
         ([*CLEAN, "1 / 0"], {}, "ZeroDivisionError(.|\n)*nothing is stored"),
-        ([*CLEAN, "raise ValueError('foreseen')"], {"tags": ["raises-exception"]}, "not clean(.|\n)*foreseen"),
         ([*CLEAN, "sys.stderr.write('a warning')"], {}, "nothing is stored(.|\n)*a warning"),
         (CLEAN[:-1], {}, "no build/results.json"),
         ([cell for cell in CLEAN if "embedding()" not in cell], {}, "no cell shows plots.embedding"),
         ([*CLEAN[:2], "None  # plots.embedding()", RESULTS], {}, "no cell shows plots.embedding"),
     ],
-    ids=["error", "foreseen error", "stderr", "no results", "no cell", "no figure"],
+    ids=["error", "stderr", "no results", "no cell", "no figure"],
 )
 @pytest.mark.thorough
 def test_another_run_changes_nothing(project, tmp_path, cells, metadata, message):
