@@ -87,10 +87,8 @@ class Candidate:
         try:
             network = keras.Sequential([keras.Input(self.input_shape), *made], name=self.name)
         except Exception as error:  # of whatever kind: a layer may be a reader's own
-            raise InputError(
-                f"{self.name}: Keras cannot make a network of these layers for images of shape {self.input_shape}: "
-                f"{reason(error)} Correct its layers or its input_shape."
-            ) from error
+            why = f"Keras cannot make a network of these layers for images of shape {self.input_shape}: {reason(error)}"
+            raise InputError(f"{self.name}: {why} Correct its layers or its input_shape.") from error
         optimizer = FusedAdam(LEARNING_RATE, name=OPTIMIZER)
         network.compile(optimizer, loss=LOSS, metrics=["accuracy"], steps_per_execution=STEPS_PER_CALL)
         return network
@@ -144,8 +142,7 @@ def check_own(own: Sequence[Candidate]) -> None:
 def notice(own: Sequence[Candidate]) -> str:
     """What a reader must know first about a run with networks of one's own; empty without any."""
     names = ", ".join(candidate.name for candidate in own)
-    said = f"Networks of your own take part in this run: {names}. The text between the cells does not know them."
-    return said if own else ""
+    return names and f"Networks of your own take part in this run: {names}. The notebook's text does not know them."
 
 
 def architecture(network: Candidate | keras.Sequential) -> list[dict[str, Any]]:

@@ -105,16 +105,15 @@ def train_here(name: str, seed: int, epochs: int, made_from: str) -> Run:
 
     digits = load_mnist()
     if _fingerprint(_made_from(digits, epochs), name, seed) != made_from:
-        raise StudyError(
-            f"{platform.node()} would train {name} from other layers, settings or data than the study. Its data is "
-            f"{digits.name}, SHA-256 {digits.digest[:8]}... Use the same commit and mnist.npz on every machine."
-        )
+        machine = f"{platform.node()}, whose data is {digits.name}, SHA-256 {digits.digest[:8]}...,"
+        remedy = "Use the same commit and mnist.npz on every machine."
+        raise StudyError(f"{machine} would train {name} from other layers, settings or data than the study. {remedy}")
     (candidate,) = (candidate for candidate in models.CANDIDATES if candidate.name == name)
     start = time.perf_counter()
     network, history = training.train(candidate, digits, training.Settings(seed=seed, epochs=epochs))
     seconds = round(time.perf_counter() - start, 2)
-    inputs = candidate.inputs(digits.test_images)
-    predicted = network.predict(inputs, batch_size=training.ROWS_AT_ONCE, verbose=0).argmax(axis=1)
+    model = training.TrainedModel(candidate, network, history, "trained for a study")
+    predicted = model.predict(digits.test_images).argmax(axis=1)
     origin = {"made_from": made_from, "data": digits.digest, "made_with": training.made_with()}
     return outcome(name, seed, history, digits.test_labels, predicted) | {"seconds": seconds} | origin
 
@@ -149,10 +148,8 @@ def load_runs(path: Path = RUNS) -> list[Run]:
             if run.keys() != KEYS or np.shape(run["confusion"]) != (10, 10) or kinds != [str, int, dict]:
                 raise ValueError
         except (ValueError, AttributeError, KeyError, TypeError, RecursionError):
-            raise StudyError(
-                f"{path}, line {number}: expected a run with {', '.join(sorted(KEYS))}; found {line[:40]!r}... "
-                "Restore the file, or move it away and run `make study`."
-            ) from None
+            found = f"expected a run with {', '.join(sorted(KEYS))}; found {line[:40]!r}"
+            raise StudyError(f"{path}, line {number}: {found}... Restore the file, or move it away.") from None
         if runs.setdefault(key, run) is not run:
             twice = "{} with seed {} is there already".format(*key)
             raise StudyError(f"{path}, line {number}: {twice}. Delete one of the two lines.")
@@ -194,10 +191,9 @@ def _done(path: Path, made_from: MadeFrom) -> set[tuple[str, int]]:
     os.truncate(path, path.read_bytes().rfind(b"\n") + 1)
     runs = load_runs(path)
     if others := _others(runs, made_from):
-        raise StudyError(
-            f"{path}: {others[0]['candidate']} with seed {others[0]['seed']} was made from other layers, settings or "
-            "data than this study. Two studies do not mix: move the file away, or name another."
-        )
+        run = "{candidate} with seed {seed}".format_map(others[0])
+        found = f"{run} was made from other layers, settings or data than this study"
+        raise StudyError(f"{path}: {found}. Two studies do not mix: move the file away, or name another.")
     return {(run["candidate"], run["seed"]) for run in runs}
 
 
@@ -215,10 +211,8 @@ def _workers(jobs: int, scheduler: str | None) -> Iterator[Parallel]:
         get_address_host_port(scheduler, strict=True)  # a client that has failed at that may block the next one
         client = Client(scheduler)
     except (OSError, ValueError) as error:  # the latter for what is no address
-        raise StudyError(
-            f"{scheduler}: no Dask scheduler answers there ({error}). Start one, `dask scheduler`, and give the "
-            "address that it prints, such as tcp://192.168.0.1:8786."
-        ) from None
+        remedy = "Start one, `dask scheduler`, and give the address that it prints, such as tcp://192.168.0.1:8786."
+        raise StudyError(f"{scheduler}: no Dask scheduler answers there ({error}). {remedy}") from None
     with client, parallel_config("dask"):
         try:  # joblib would wait forever for a task that cannot even be unpickled
             client.run(eval, "__import__('helpers.study') and None")
