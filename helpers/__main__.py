@@ -7,7 +7,6 @@ import math
 import os
 import sys
 import tempfile
-import threading
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -101,18 +100,6 @@ def study(seeds: int, scheduler: str | None = None) -> None:
     print(f"{count} runs done, appended to {RUNS.relative_to(ROOT)}.")
 
 
-def train_here(name: str, seed: int, epochs: int, made_from: str) -> None:
-    """Do one run of a study, print it, and give up once nobody waits for it any more."""
-    from helpers.study import train_here
-
-    def end_with_parent() -> None:
-        os.read(sys.stdin.fileno(), 1)
-        os._exit(1)
-
-    threading.Thread(target=end_with_parent, daemon=True).start()
-    print(json.dumps(train_here(name, seed, epochs, made_from)))
-
-
 def results() -> None:
     """Check that the last run came to the results that the text is checked against."""
     if not load_mnist().is_full:
@@ -170,10 +157,9 @@ def refresh(root: Path = ROOT) -> None:
 
 def _figure(cells: list[Any], name: str) -> bytes:
     """The PNG under the cell that draws a figure of `helpers.plots`."""
-    for cell in cells:
-        for output in cell.get("outputs", []) if f"plots.{name}(" in cell["source"] else []:
-            if "image/png" in output.get("data", {}):
-                return base64.b64decode(output["data"]["image/png"])
+    for output in (each for cell in cells if f"plots.{name}(" in cell["source"] for each in cell.get("outputs", [])):
+        if "image/png" in output.get("data", {}):
+            return base64.b64decode(output["data"]["image/png"])
     sys.exit(f"error: no cell shows plots.{name}, which README needs; nothing is stored.")
 
 
@@ -183,27 +169,17 @@ def _whole_number(text: str) -> int:
     return int(text)
 
 
-ARGUMENTS: dict[Any, dict[str, dict[str, Any]]] = {
-    run: {"-p": {"dest": "parameters", "nargs": 2, "action": "append", "default": [], "metavar": ("NAME", "VALUE")}},
-    nbval: {},
-    results: {},
-    retrain: {},
-    refresh: {},
-    study: {"seeds": {"type": _whole_number, "metavar": "SEEDS"}, "scheduler": {"nargs": "?"}},
-    train_here: {"name": {}, "seed": {"type": int}, "epochs": {"type": _whole_number}, "made_from": {}},
-}
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """Do what the command line says; end with 1 and a sentence if that cannot be done, with 2 if it makes no sense."""
     parser = argparse.ArgumentParser("python -m helpers", description=__doc__, allow_abbrev=False)
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for function, its_arguments in ARGUMENTS.items():
-        name, summary = function.__name__.replace("_", "-"), function.__doc__.splitlines()[0]
-        command = commands.add_parser(name, help=summary, allow_abbrev=False)
-        command.set_defaults(function=function)
-        for argument, options in its_arguments.items():
-            command.add_argument(argument, **options)
+    commands, made = parser.add_subparsers(required=True, metavar="COMMAND"), {}
+    for function in (run, nbval, results, retrain, refresh, study):
+        name, summary = function.__name__, str(function.__doc__).splitlines()[0]
+        made[name] = commands.add_parser(name, help=summary, allow_abbrev=False)
+        made[name].set_defaults(function=function)
+    made["run"].add_argument("-p", dest="parameters", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"))
+    made["study"].add_argument("seeds", type=_whole_number, metavar="SEEDS")
+    made["study"].add_argument("scheduler", nargs="?")
     given = vars(parser.parse_args(arguments))
     try:
         given.pop("function")(**given)

@@ -20,6 +20,7 @@ import os
 import platform
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -85,19 +86,26 @@ def run_study(
 
 def train_apart(name: str, seed: int, epochs: int, made_from: str) -> Run:
     """One run, as `train_here` does it, in a new process that ends with this one; a StudyError if it fails."""
-    command = [sys.executable, "-m", "helpers", "train-here", name, str(seed), str(epochs), made_from]
+    run = f"from helpers.study import train_here; train_here{name, seed, epochs, made_from}"
+    command = [sys.executable, "-c", run]
     # Nothing is ever written to its standard input: it gives up when that is closed.
     standard_input, open_end = os.pipe()
     with open(standard_input), open(open_end, "w"):
         done = subprocess.run(command, cwd=ROOT, stdin=standard_input, capture_output=True, text=True, errors="replace")
     if done.returncode:
-        last = (done.stderr.splitlines() or [""])[-1]
+        last = done.stderr.strip().rpartition("\n")[2].removeprefix("helpers.study.StudyError: ")
         raise StudyError(f"Training {name} with seed {seed} failed, exit code {done.returncode}: {last}")
     return json.loads(done.stdout)
 
 
-def train_here(name: str, seed: int, epochs: int, made_from: str) -> Run:
-    """One run, with one thread, in a process that does nothing else; a StudyError if its fingerprint is another."""
+def train_here(name: str, seed: int, epochs: int, made_from: str) -> None:
+    """Do a run, with one thread, in a process of its own, and print it; a StudyError if its fingerprint is another."""
+
+    def end_with_parent() -> None:
+        os.read(sys.stdin.fileno(), 1)
+        os._exit(1)
+
+    threading.Thread(target=end_with_parent, daemon=True).start()
     from helpers.startup import start_tensorflow
 
     start_tensorflow(threads=1)
@@ -115,7 +123,7 @@ def train_here(name: str, seed: int, epochs: int, made_from: str) -> Run:
     model = training.TrainedModel(candidate, network, history, "trained for a study")
     predicted = model.predict(digits.test_images).argmax(axis=1)
     origin = {"made_from": made_from, "data": digits.digest, "made_with": training.made_with()}
-    return outcome(name, seed, history, digits.test_labels, predicted) | {"seconds": seconds} | origin
+    print(json.dumps(outcome(name, seed, history, digits.test_labels, predicted) | {"seconds": seconds} | origin))
 
 
 def outcome(
