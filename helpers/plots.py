@@ -275,8 +275,7 @@ def embedding(
 
     Points have the shape (n, 2); digits are written at the centres, (10, 2); the images with these indices are shown.
     """
-    figure = Figure(figsize=(WIDTH, 7))
-    axis = figure.subplots()
+    axis = (figure := Figure(figsize=(WIDTH, 7))).subplots()
     order = np.random.default_rng(0).permutation(len(points))  # else the last digit hides the others
     colors = np.array(DIGIT_COLORS)[labels]
     axis.scatter(points[order, 0], points[order, 1], c=colors[order], s=6, alpha=0.7, linewidths=0)
@@ -293,7 +292,7 @@ def embedding(
     inset = axis.inset_axes((0.56, 0.66, 0.44, 0.29), xticks=[], yticks=[])
     some = order[np.isin(labels[order], (3, 5, 8))]
     inset.scatter(points[some, 0], points[some, 1], c=colors[some], s=4, alpha=0.6, linewidths=0)
-    inset.set(**dict(zip(("xlim", "ylim"), np.quantile(points[some], (0.02, 0.98), axis=0).T, strict=True)))
+    inset.set(xlim=np.quantile(points[some, 0], (0.02, 0.98)), ylim=np.quantile(points[some, 1], (0.02, 0.98)))
     for digit in (3, 5, 8):
         look |= {"fontsize": 12, "bbox": {**circle, "edgecolor": DIGIT_COLORS[digit]}}
         inset.text(centres[digit, 0], centres[digit, 1], str(digit), **look)

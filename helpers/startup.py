@@ -126,15 +126,13 @@ def _silent_stderr() -> Iterator[None]:
     # TensorFlow 2.21 writes two lines there before it looks at TF_CPP_MIN_LOG_LEVEL, and a Jupyter
     # kernel would store them, with their clock times, in the notebook.
     sys.stderr.flush()
-    kept = os.dup(2)
-    with tempfile.TemporaryFile() as held:
+    with tempfile.TemporaryFile() as held, os.fdopen(os.dup(2), "wb") as kept:
         os.dup2(held.fileno(), 2)
         try:
             yield
         except BaseException:
             held.seek(0)
-            os.write(kept, held.read())
+            kept.write(held.read())
             raise
         finally:
-            os.dup2(kept, 2)
-            os.close(kept)
+            os.dup2(kept.fileno(), 2)

@@ -95,10 +95,9 @@ def made_with() -> dict[str, str]:
 def train_or_load(candidate: Candidate, digits: Digits, settings: Settings, models: Path = MODELS) -> TrainedModel:
     """Load the model that this training would give, or train it and store it.
 
-    The models that come with the project stand in ``models/<name>``. Whatever is trained here goes to
-    ``models/local``, beside what was trained there before; a damaged entry is moved there, too.
-    If the model could not be stored, its origin says where and why not. Errors are those of `made_from` and
-    `train`; nothing is stored then.
+    The models that come with the project stand in ``models/<name>``. Whatever is trained here goes to ``models/local``,
+    beside what was trained there before; a damaged entry is moved there, too. If the model could not be stored, its
+    origin says where and why not. Errors are those of `made_from` and `train`; nothing is stored then.
     """
     wanted = made_from(candidate, digits, settings)
     local = models / "local" / f"{candidate.name}-{cache.fingerprint(wanted)}"
@@ -131,10 +130,9 @@ def retrain(candidate: Candidate, digits: Digits, settings: Settings, models: Pa
     except (InputError, TrainingError):
         raise
     except Exception as error:
-        raise TrainingError(
-            f"{folder.name} could not be stored in {folder.relative_to(models.parent)}: {_cause(error)}. "
-            "What stood there is as it was. Make room or check the folder's permissions, and train it again."
-        ) from error
+        found = f"could not be stored in {folder.relative_to(models.parent)}: {_cause(error)}"
+        remedy = "What stood there is as it was. Make room or check the folder's permissions, and train it again."
+        raise TrainingError(f"{folder.name} {found}. {remedy}") from error
     return TrainedModel(candidate, network, history, f"{candidate.name}: trained here (asked for)")
 
 
@@ -241,11 +239,9 @@ class _StopIfItDoesNotLearn(keras.callbacks.Callback):
         # What is lost again counts until the end: batch normalisation, for one, reads test images late.
         best = logs["val_accuracy"] if number == self.params["epochs"] else max(logs["accuracy"], logs["val_accuracy"])
         if number * self.params["steps"] >= STEPS_TO_LEARN and best < LEARNED:
-            raise TrainingError(
-                f"{name} does not learn to read digits: in epoch {number} it read {100 * logs['accuracy']:.1f} % "
-                f"of the training images correctly, and then {100 * logs['val_accuracy']:.1f} % of the test images; "
-                f"guessing reads 10 %. Nothing was stored. {ADVICE}"
-            )
+            training, validation = (f"{100 * logs[key]:.1f} % of the" for key in ("accuracy", "val_accuracy"))
+            seen = f"in epoch {number} it read {training} training images correctly, and then {validation} test images"
+            raise TrainingError(f"{name} does not learn to read digits: {seen}. Nothing was stored. {ADVICE}")
 
 
 def _look_up(
