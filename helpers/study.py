@@ -58,10 +58,9 @@ def run_study(
     """Train every candidate, or those of these names, with every seed that is not in the file yet; return how many.
 
     May be killed at any moment and started again: a run is in the file whole or not at all. So many jobs run at once on
-    this machine, -1 for one per core; or the workers of the Dask scheduler at an address such as
-    ``tcp://10.0.0.1:8786`` do them, which need the project, its environment and the same data. A StudyError if another
-    process writes to the file, if it holds anything but runs of this kind, if the scheduler cannot be reached or a
-    worker does not have the project, or if a run fails; the runs that ended before stay in the file.
+    this machine, -1 for one per core; or workers of a Dask scheduler (``tcp://10.0.0.1:8786``) do them; they need
+    the project, its environment and the same data. A StudyError if another process writes to the file, if it holds
+    anything else, if scheduler or project are not there, or a run fails; the runs that ended before stay.
     """
     made_from = _made_from(load_mnist(), epochs)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -70,9 +69,16 @@ def run_study(
     except Timeout:
         raise StudyError(f"{path}: another process is writing to it. Wait for it to end, or stop it.") from None
     with lock:
-        done = _done(path, made_from)
+        if path.exists():
+            os.truncate(path, path.read_bytes().rfind(b"\n") + 1)  # half a line at its end, which a killed study leaves
+        done = load_runs(path) if path.exists() else []
+        if others := _others(done, made_from):
+            found = "{candidate} with seed {seed} was made from other layers, settings or data than this study"
+            remedy = "Two studies do not mix: move the file away, or name another."
+            raise StudyError(f"{path}: {found.format_map(others[0])}. {remedy}")
+        there = {(run["candidate"], run["seed"]) for run in done}
         wanted = itertools.product(seeds, [name for name in made_from if names is None or name in names])
-        missing = [(name, seed) for seed, name in dict.fromkeys(wanted) if (name, seed) not in done]
+        missing = [(name, seed) for seed, name in dict.fromkeys(wanted) if (name, seed) not in there]
         runs = (delayed(train_apart)(*run, epochs, _fingerprint(made_from, *run)) for run in missing)
         bar = progress_bar(len(missing), "study", unit="run", smoothing=0)
         with _workers(jobs, scheduler) as parallel, path.open("ab") as file, bar as shown:
@@ -86,8 +92,7 @@ def run_study(
 
 def train_apart(name: str, seed: int, epochs: int, made_from: str) -> Run:
     """One run, as `train_here` does it, in a new process that ends with this one; a StudyError if it fails."""
-    run = f"from helpers.study import train_here; train_here{name, seed, epochs, made_from}"
-    command = [sys.executable, "-c", run]
+    command = [sys.executable, "-c", f"from helpers.study import train_here; train_here{name, seed, epochs, made_from}"]
     # Nothing is ever written to its standard input: it gives up when that is closed.
     standard_input, open_end = os.pipe()
     with open(standard_input), open(open_end, "w"):
@@ -132,13 +137,10 @@ def outcome(
     """The first entries of a run, those that are compared; the labels are of the test images, shape (n,)."""
     misread = np.flatnonzero(predicted_labels != true_labels)
     return {
-        "candidate": name,
-        "seed": seed,
-        "history": dict(history),
+        "candidate": name, "seed": seed, "history": dict(history),
         "confusion": confusion_matrix(true_labels, predicted_labels, labels=range(10)).tolist(),
-        "misread": misread.tolist(),
-        "taken_for": predicted_labels[misread].tolist(),
-    }
+        "misread": misread.tolist(), "taken_for": predicted_labels[misread].tolist(),
+    }  # fmt: skip
 
 
 def load_runs(path: Path = RUNS) -> list[Run]:
@@ -190,19 +192,6 @@ def _fingerprint(made_from: MadeFrom, name: str, seed: int) -> str:
 def _others(runs: list[Run], made_from: MadeFrom) -> list[Run]:
     """The runs that were made from anything else."""
     return [run for run in runs if run["made_from"] != _fingerprint(made_from, run["candidate"], run["seed"])]
-
-
-def _done(path: Path, made_from: MadeFrom) -> set[tuple[str, int]]:
-    """Candidate and seed of each run in the file, once half a line at its end is cut off."""
-    if not path.exists():
-        return set()
-    os.truncate(path, path.read_bytes().rfind(b"\n") + 1)
-    runs = load_runs(path)
-    if others := _others(runs, made_from):
-        run = "{candidate} with seed {seed}".format_map(others[0])
-        found = f"{run} was made from other layers, settings or data than this study"
-        raise StudyError(f"{path}: {found}. Two studies do not mix: move the file away, or name another.")
-    return {(run["candidate"], run["seed"]) for run in runs}
 
 
 @contextmanager
@@ -282,10 +271,10 @@ def mean_history(runs: Sequence[Run], name: str) -> pd.DataFrame:
 
 
 def last_changes(runs: Sequence[Run], names: Sequence[str]) -> pd.DataFrame:
-    """What the last epoch does to the validation loss, which rises again when a network overfits.
+    """What the last epoch does to the validation loss of networks with several runs; it rises when they overfit.
 
-    One row per network with at least two runs, in thousandths: the mean `loss x 1000` after the last epoch and its mean
-    `change x 1000` in it, with Student's 95 % interval; and in how many trainings it `rose`, of how many.
+    In thousandths, the means of `loss x 1000` at the end and of its `change x 1000`, with Student's 95 % interval; and
+    in how many trainings it `rose`, of how many.
     """
     rows = {}
     for name in names:
