@@ -19,7 +19,6 @@ ROOT = Path(__file__).parent.parent
 NOTEBOOK = ROOT / "mnist_digits.ipynb"
 RESULTS, CHECKED_RESULTS = ROOT / "build" / "results.json", ROOT / "tests" / "results.json"
 TEMPLATE = Path(__file__).with_name("report.html.j2")
-README_FIGURES = ("runs", "embedding")
 
 
 def run(parameters: Sequence[tuple[str, str]] = (), folder: Path = ROOT / "build") -> None:
@@ -147,7 +146,7 @@ def refresh(root: Path = ROOT) -> None:
     if not results.exists():
         sys.exit("error: the run wrote no build/results.json; nothing is stored.")
     files = {notebook: f"{nbformat.writes(executed)}\n".encode(), root / "tests" / RESULTS.name: results.read_bytes()}
-    files |= {root / "figures" / f"{name}.png": _figure(executed.cells, name) for name in README_FIGURES}
+    files |= {root / "figures" / f"{name}.png": _figure(executed.cells, name) for name in ("runs", "embedding")}
     with tempfile.TemporaryDirectory(dir=results.parent) as folder:
         for path, content in files.items():
             Path(folder, path.name).write_bytes(content)

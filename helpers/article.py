@@ -1,7 +1,4 @@
-"""The published figures, and ours with them.
-
-Source: M. Pewsey, "MNIST handwritten digit classification", 28 September 2021.
-"""
+"""The published figures (M. Pewsey, "MNIST handwritten digit classification", 28 September 2021), and ours beside."""
 
 from collections.abc import Mapping, Sequence
 
@@ -194,10 +191,8 @@ def _label_accuracies(runs: Sequence[Run]) -> np.ndarray:
 
 
 def _could_be_another(value: float, values: Sequence[float]) -> bool:
-    """Whether a value lies in the 95 % prediction interval of one more draw from a normal distribution.
-
-    Source: G. J. Hahn, W. Q. Meeker, "Statistical intervals", 1991, chapter 4. It is wide where values scatter.
-    """
+    """Whether a value lies in the 95 % prediction interval of one more draw from a normal distribution."""
+    # G. J. Hahn, W. Q. Meeker, "Statistical intervals", 1991, chapter 4. It is the wider, the more the values scatter.
     margin = t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) * np.sqrt(1 + 1 / len(values))
     return bool(abs(value - np.mean(values)) <= margin)
 

@@ -82,9 +82,8 @@ def store(
 ) -> None:
     """Write an entry, in place of any that is there; call this while the cache is `locked`.
 
-    `write_model` writes the SavedModel to the folder it is given. `made_from`, fit for JSON, is what `load`
-    compares; `made_with` is only recorded. If something cannot be written, an OSError for one, or `history` could not
-    be read again, a CacheError, `folder` is as it was.
+    `write_model` writes the SavedModel to the folder it is given; `made_from`, fit for JSON, is what `load` compares.
+    If something cannot be written, or `history` could not be read again (a CacheError), `folder` is as it was.
     """
     temporary = folder.with_name(f".{folder.name}.writing")
     new, old = temporary / "new", temporary / "old"

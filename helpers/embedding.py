@@ -19,10 +19,9 @@ ARPACK_UP_TO = 20_000  # images
 
 
 def neighbour_graph(images: np.ndarray, n_neighbors: int = 5) -> csr_matrix:
-    """Join each image, uint8 (n, 28, 28), to those most like it, by the distance between their pixels.
+    """Join each image, uint8 (n, 28, 28), to its `n_neighbors`, itself among them, by the distance between pixels.
 
-    Each is joined to `n_neighbors`, itself among them. The graph is symmetric, shape (n, n): 1 where two images are
-    joined from both sides, 0.5 where from one, as in scikit-learn's `SpectralEmbedding`.
+    Shape (n, n): 1 where two are joined from both sides, 0.5 where from one, as in scikit-learn's `SpectralEmbedding`.
     """
     pixels = normalise(images).reshape(len(images), -1)
     joined = kneighbors_graph(pixels, n_neighbors, include_self=True)
@@ -47,10 +46,9 @@ def label_centres(points: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 
 def spread_out(points: np.ndarray, labels: np.ndarray, avoid: np.ndarray, of_each: int = 2) -> np.ndarray:
-    """Indices of points of each digit, as many `of_each`, that lie far from each other and from the places to avoid.
+    """Indices of points of each digit, `of_each` many, far from each other and from the places to avoid, (m, 2).
 
-    Each point chosen is the one farthest from the places, (m, 2), and from the points chosen before it
-    (T. F. Gonzalez, "Clustering to minimize the maximum intercluster distance", 1985).
+    Each is farthest of all (T. F. Gonzalez, "Clustering to minimize the maximum intercluster distance", 1985).
     """
     distance = np.linalg.norm(points[:, None] - avoid[None], axis=2).min(axis=1)
     chosen: list[int] = []
@@ -90,11 +88,10 @@ def isolation(links: np.ndarray) -> pd.DataFrame:
 def link_confusion_correlation(
     links: np.ndarray, confusion: np.ndarray, permutations: int = 9999, seed: int = 12345
 ) -> tuple[float, float]:
-    """Spearman's rank correlation, over the 45 pairs of digits, of links with confusions; and its p.
+    """Spearman's rank correlation, over the 45 pairs of digits, of links with confusions either way; and its p.
 
-    Both directions of the confusion counts are added. p is how often the correlation is as high or higher when the
-    digits of one matrix are permuted at random: pairs that share a digit are not independent, so digits are permuted,
-    not pairs (N. Mantel, "The detection of disease clustering and a generalized regression approach", 1967).
+    p is how often the correlation is as high or higher when the digits of one matrix are permuted at random; not the
+    pairs, since those that share a digit are not independent (N. Mantel, Cancer Research 27, 1967).
     """
     pairs = np.triu_indices(10, k=1)
     linked = np.zeros((10, 10))

@@ -56,8 +56,7 @@ def paired_tests(correct: Mapping[str, np.ndarray]) -> pd.DataFrame:
     """Compare networks two by two on the images that one of them reads correctly and the other does not.
 
     How many images are `read by the first only` and `by the second only`, the `difference, points` of the accuracies
-    with its interval, and the two-sided `p` of the exact McNemar test (Q. McNemar, "Note on the sampling error of the
-    difference between correlated proportions or percentages", 1947, as implemented by mlxtend).
+    with its interval, and the two-sided `p` of the exact McNemar test (Q. McNemar, Psychometrika 12, 1947), by mlxtend.
     """
     rows = {}
     for (first, one), (second, other) in itertools.combinations(correct.items(), 2):

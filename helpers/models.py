@@ -34,17 +34,10 @@ class FusedAdam(keras.optimizers.Adam):
         index = self._get_variable_index(variable)
         step = tf.cast(self.iterations.value + 1, variable.dtype)
         tf.raw_ops.ResourceApplyAdam(
-            var=variable.handle,
-            m=self._momentums[index].value.handle,
-            v=self._velocities[index].value.handle,
-            beta1_power=self.beta_1**step,
-            beta2_power=self.beta_2**step,
-            lr=tf.cast(learning_rate, variable.dtype),
-            beta1=self.beta_1,
-            beta2=self.beta_2,
-            epsilon=self.epsilon,
-            grad=gradient,
-        )
+            var=variable.handle, m=self._momentums[index].value.handle, v=self._velocities[index].value.handle,
+            beta1_power=self.beta_1**step, beta2_power=self.beta_2**step, lr=tf.cast(learning_rate, variable.dtype),
+            beta1=self.beta_1, beta2=self.beta_2, epsilon=self.epsilon, grad=gradient,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -148,9 +141,9 @@ def notice(own: Sequence[Candidate]) -> str:
 def architecture(network: Candidate | keras.Sequential) -> list[dict[str, Any]]:
     """Each layer's class and the settings that make it what it is, as JSON has them; no network needs to be built.
 
-    Left out are the names of layers, which differ from one build to the next, and settings that are not set or are what
-    Keras takes by default: newer versions add such, and mean the same layer. An InputError if a layer cannot tell its
-    settings, or not as JSON, or one is a lambda: nothing tells whether that is still the same.
+    Left out are names, which differ at each build, and settings that are not set or Keras's defaults: newer versions
+    add such, and mean the same layer. An InputError if a layer cannot tell its settings, or not as JSON, or one is a
+    lambda: nothing tells whether that is still the same.
     """
     described = []
     for layer in network.layers:

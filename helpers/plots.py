@@ -174,15 +174,13 @@ def reliability(tables: Mapping[str, pd.DataFrame], title: str) -> Figure:
 
 @_styled
 def links_and_confusions(links: np.ndarray, confusion: np.ndarray, named: int, title: str) -> Figure:
-    """Each pair of digits as a point: how often the two are neighbours, and how often confused, either way.
-
-    Labelled are the pairs with most links and those with most confusions, as many as `named` of each.
-    """
+    """Each pair of digits as a point: how often the two are neighbours, and how often confused, either way."""
     first, second = np.triu_indices(10, k=1)
     linked, confused = links[first, second], (confusion + confusion.T)[first, second]
     axis = (figure := Figure(figsize=(WIDTH, 5.0))).subplots()
     axis.scatter(linked, confused, s=34, color=PETROFF[0], alpha=0.7, linewidths=0, clip_on=False, zorder=3)
     share = confused.sum() / max(linked.sum(), 1)
+    # As many pairs with most links are named, and with most confusions.
     for pair in {*np.argsort(-linked, kind="stable")[:named], *np.argsort(-confused, kind="stable")[:named]}:
         side, offset = ("right", (-3, 5)) if confused[pair] > share * linked[pair] else ("left", (5, -12))
         place = linked[pair], confused[pair]

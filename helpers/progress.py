@@ -11,7 +11,7 @@ from tqdm import tqdm
 @contextmanager
 def progress_bar(total: int, description: str, **options: Any) -> Iterator[tqdm]:
     """A bar of `total` steps while the block runs; `bar.update(n)` takes n. Options are those of `tqdm.tqdm`."""
-    ipython = sys.modules.get("IPython")
+    ipython: Any = sys.modules.get("IPython")
     in_notebook = ipython is not None and hasattr(ipython.get_ipython(), "kernel")
     stream = sys.stdout if in_notebook else sys.stderr
     # A log file is not a screen: there, one line every ten seconds is enough.
@@ -22,6 +22,4 @@ def progress_bar(total: int, description: str, **options: Any) -> Iterator[tqdm]
     finally:
         bar.close()
         if in_notebook:  # nor are clock times stored: a cell prints its result after the bar is gone
-            from IPython.display import clear_output
-
-            clear_output()
+            ipython.display.clear_output()

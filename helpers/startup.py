@@ -28,9 +28,8 @@ DIFFER = "last digits may differ from those of other machines"
 def start_tensorflow(threads: int = 0) -> None:
     """Import TensorFlow without its start-up messages, before anything else does, and make it deterministic.
 
-    It may compute with so many threads; 0 for THREADS if portable, else for what TensorFlow chooses. An InputError if
-    MNIST_COMPUTE is none of its values, or Keras was imported with another backend before; a RuntimeError if TensorFlow
-    already computes with another number of threads.
+    It has so many threads; 0 for THREADS if portable, else for its own choice. An InputError if MNIST_COMPUTE is none
+    of its values, or Keras has another backend; a RuntimeError if TensorFlow has another number of threads already.
     """
     way, is_first = _way(), "tensorflow" not in sys.modules
     os.environ |= KERAS
