@@ -23,16 +23,11 @@ ROOT = PATH.parent
 SHOTS = ROOT / "build" / "browser"
 CODE = [cell for cell in json.loads(PATH.read_text(encoding="utf-8"))["cells"] if cell["cell_type"] == "code"]
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-QUIET = (
-    "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)  # fmt: skip
+QUIET = "--disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update".split()
 SETTINGS = {
     "apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
-    "notebook-extension/tracker": {
-        "windowingMode": "none"
-    },  # all cells are laid out, so none moves while its picture is taken
+    # All cells are laid out, so none moves while its picture is taken.
+    "notebook-extension/tracker": {"windowingMode": "none"},
 }
 SECONDS = 150  # for a run of the notebook; on an idle machine with two cores it takes 30
 # JupyterLab's own idea of the notebook: its page shows no execution count where a cell's code is folded away.
@@ -81,30 +76,15 @@ def jupyterlab(folder: Path, **environment: str) -> Iterator[tuple[str, Path]]:
         file.write_text(json.dumps(settings))
     own = {f"JUPYTER_{name.upper()}_DIR": str(folder / name) for name in ("config", "data", "runtime")}
     own |= {"JUPYTERLAB_WORKSPACES_DIR": str(folder / "workspaces"), "IPYTHONDIR": str(folder / "ipython")}
-    options = (
-        "--no-browser",
-        "--allow-root",
-        "--expose-app-in-browser",
-        "--ServerApp.ip=127.0.0.1",
-        "--ServerApp.port=0",
-    )
+    options = "--no-browser --allow-root --expose-app-in-browser --ServerApp.ip=127.0.0.1 --ServerApp.port=0".split()
+    command, environment = [sys.executable, "-m", "jupyterlab", *options], os.environ | own | environment
     with (folder / "server.log").open("w") as log:
-        server = subprocess.Popen(
-            [sys.executable, "-m", "jupyterlab", *options],
-            cwd=project,
-            env=os.environ | own | environment,
-            stdout=log,
-            stderr=log,
-        )
+        server = subprocess.Popen(command, cwd=project, env=environment, stdout=log, stderr=log)
     try:
         yield _address(server, folder), project
     finally:
-        server.terminate()  # it takes its kernels with it; if it has to be killed, they end by themselves
-        try:
-            server.wait(20)
-        except subprocess.TimeoutExpired:
-            server.kill()
-            server.wait()
+        server.terminate()  # it takes its kernels with it
+        server.wait(60)
 
 
 def _address(server: subprocess.Popen, folder: Path) -> str:
@@ -119,16 +99,12 @@ def _address(server: subprocess.Popen, folder: Path) -> str:
     pytest.fail(f"JupyterLab did not start:\n{(folder / 'server.log').read_text()[-2000:]}")
 
 
-def opened(browser, address: str):
-    """The page with the notebook, once all of its cells are there."""
+def opened(browser, address: str, cells: int = len(CODE)):
+    """The page with the notebook, once all of its code cells are there."""
     page = browser.new_page(viewport={"width": 1280, "height": 900})
-    page.set_default_timeout(
-        60_000
-    )  # milliseconds; on an idle machine with two cores nothing takes more than 15 seconds
+    page.set_default_timeout(60_000)  # milliseconds; on an idle machine with two cores nothing takes more than 15,000
     page.goto(address)
-    page.wait_for_function(
-        "count => document.querySelectorAll('.jp-Notebook .jp-CodeCell').length === count", arg=len(CODE)
-    )
+    page.wait_for_function(f"document.querySelectorAll('.jp-Notebook .jp-CodeCell').length === {cells}")
     page.wait_for_function(f"() => ({NOW})().idle")
     return page
 
@@ -142,12 +118,6 @@ def shoot(page, cell_with: str, name: str) -> None:
 def choose(page, menu: str, item: str) -> None:
     page.locator("#jp-MainMenu .lm-MenuBar-itemLabel").get_by_text(menu, exact=True).click()
     page.locator(".lm-Menu-itemLabel").get_by_text(item, exact=True).click()
-
-
-def start_again(page) -> None:
-    choose(page, "Kernel", "Restart Kernel and Clear Outputs of All Cells…")
-    page.locator(".jp-Dialog").get_by_role("button", name="Confirm").click()
-    page.wait_for_function(CLEARED)
 
 
 def run_all(page) -> list[dict]:
@@ -165,7 +135,7 @@ def text(cell: dict) -> str:
     def shown(output: dict) -> str:
         if output["output_type"] == "error":
             return f"{output['ename']}: {output['evalue']}"
-        return "".join(output["text"] if output["output_type"] == "stream" else output["data"]["text/plain"])
+        return "".join(output.get("text") or output["data"]["text/plain"])
 
     return "\n".join(map(shown, cell["outputs"]))
 
@@ -173,9 +143,7 @@ def text(cell: dict) -> str:
 def check_clean(cells: list[dict]) -> None:
     """All cells have been run, in their order, without an error, and nothing is left of a progress bar."""
     for number, cell in enumerate(cells, start=1):
-        kinds = {
-            output["name"] if output["output_type"] == "stream" else output["output_type"] for output in cell["outputs"]
-        }
+        kinds = {output.get("name", output["output_type"]) for output in cell["outputs"]}
         assert kinds <= {"stdout", "display_data", "execute_result"}, f"code cell {number}: {text(cell)}"
         assert isinstance(cell["execution_count"], int), f"code cell {number} was not run"
         assert "step/s" not in text(cell), f"code cell {number}: {text(cell)}"
@@ -183,12 +151,8 @@ def check_clean(cells: list[dict]) -> None:
 
 def stored_models(project: Path) -> dict[str, bytes]:
     """Every file under models/ by its name, but for the lock."""
-    models = project / "models"
-    return {
-        str(path.relative_to(models)): path.read_bytes()
-        for path in models.rglob("*")
-        if path.is_file() and path.name != ".lock"
-    }
+    files = [path for path in (project / "models").rglob("*") if path.is_file() and path.name != ".lock"]
+    return {str(path.relative_to(project / "models")): path.read_bytes() for path in files}
 
 
 def test_run_all(browser, tmp_path):
@@ -204,9 +168,8 @@ def test_run_all(browser, tmp_path):
         assert len(figures) >= 11  # the twelfth compares with the study, which a run on the sample does not
         for number, figure in enumerate(figures, start=1):
             figure.screenshot(path=SHOTS / f"figure-{number:02}.png")
-            width, shown, room = figure.evaluate(
-                "image => [image.naturalWidth, image.width, image.closest('.jp-OutputArea').clientWidth]"
-            )
+            widths = "image => [image.naturalWidth, image.width, image.closest('.jp-OutputArea').clientWidth]"
+            width, shown, room = figure.evaluate(widths)
             assert width > 0 and shown <= room, f"figure {number}: {width} pixels, shown in {shown} of {room}"
 
 
@@ -225,15 +188,11 @@ def test_interrupted_training_leaves_nothing_and_is_done_again(sample):
     before = stored_models(project)
     choose(page, "Kernel", "Interrupt Kernel")
     page.wait_for_function(DONE)
-    (interrupted,) = [
-        cell for cell in page.evaluate(NOW)["cells"] if any("traceback" in output for output in cell["outputs"])
-    ]
+    cells = page.evaluate(NOW)["cells"]
+    ((interrupted, error),) = [(cell, each) for cell in cells for each in cell["outputs"] if "traceback" in each]
     assert "(conv, *own)" in interrupted["source"] and "step/s" not in text(interrupted)
-    (error,) = [output for output in interrupted["outputs"] if "traceback" in output]
-    assert error["traceback"] == [
-        "TrainingError: training conv was stopped, and nothing was stored. Run the cell again to train it."
-    ]
-    assert interrupted["outputs"][-1]["ename"] == "TrainingError"
+    said = "TrainingError: training conv was stopped, and nothing was stored. Run the cell again to train it."
+    assert error["traceback"] == [said] and interrupted["outputs"][-1] == error
     shoot(page, "TrainingError", "interrupted")
     assert stored_models(project) == before and not any("conv-" in name for name in before if name.startswith("local"))
     cells = run_all(page)
@@ -244,12 +203,13 @@ def test_interrupted_training_leaves_nothing_and_is_done_again(sample):
 
 
 def test_changed_parameter_is_the_reason_for_training_anew(sample):
-    page, _project = sample
-    start_again(page)
+    page, _ = sample
+    choose(page, "Kernel", "Restart Kernel and Clear Outputs of All Cells…")
+    page.locator(".jp-Dialog").get_by_role("button", name="Confirm").click()
+    page.wait_for_function(CLEARED)
     page.locator(".cm-line").get_by_text("epochs = 5", exact=True).click()
-    page.keyboard.press("End")
-    page.keyboard.press("Backspace")
-    page.keyboard.type("1")
+    for key in ("End", "Backspace", "1"):
+        page.keyboard.press(key)
     cells = run_all(page)
     check_clean(cells)
     origins = "\n".join(map(text, cells))
