@@ -189,9 +189,10 @@ def test_legible_in_both_themes(lab, theme):
 
 def contrast(text: str, ground: str) -> float:
     """As the Web Content Accessibility Guidelines define it, of CSS colours such as rgba(0, 0, 0, 0.87)."""
-    (*over, opacity), under = ([float(each) for each in re.findall(r"[\d.]+", f"{css}, 1")][:4] for css in (text, ground))
-    mixed = [opacity * front + (1 - opacity) * back for front, back in zip(over, under, strict=False)]
-    lighter, darker = sorted((luminance(mixed), luminance(under[:3])), reverse=True)
+    colours = (re.findall(r"[\d.]+", f"{css}, 1")[:4] for css in (text, ground))
+    (*over, opacity), (*under, _) = (map(float, colour) for colour in colours)
+    mixed = [opacity * front + (1 - opacity) * back for front, back in zip(over, under, strict=True)]
+    lighter, darker = sorted((luminance(mixed), luminance(under)), reverse=True)
     return (lighter + 0.05) / (darker + 0.05)
 
 

@@ -18,7 +18,7 @@ from keras import layers  # noqa: E402  TensorFlow must be started first
 
 from helpers import cache, models, training  # noqa: E402
 from helpers.checks import InputError  # noqa: E402
-from helpers.data import one_hot  # noqa: E402
+from helpers.data import Digits, one_hot  # noqa: E402
 from helpers.training import Settings, train_or_load  # noqa: E402
 from tests import killing  # noqa: E402
 
@@ -28,6 +28,7 @@ CONV = models.Candidate(
     "conv", lambda: [layers.Conv2D(2, 3), layers.Flatten(), layers.Dense(10, activation="softmax")], pixels="raw"
 )
 FLAT_AND_CONV = pytest.mark.parametrize("candidate", [FLAT, CONV], ids=["flat", "conv"])
+UNTRAINED = "flat: trained here (no cached model)"
 
 
 def flat_after(make_layer):
@@ -47,11 +48,27 @@ def times_in_test(factor):
 
 @pytest.fixture(scope="session")
 def few(sample):
-    return replace(
-        sample,
-        train_images=sample.train_images[:200], train_labels=sample.train_labels[:200],
-        test_images=sample.test_images[:100], test_labels=sample.test_labels[:100], digest="of a few digits",
-    )  # fmt: skip
+    train, test = (
+        (sample.train_images[:200], sample.train_labels[:200]),
+        (sample.test_images[:100], sample.test_labels[:100]),
+    )
+    return Digits(*train, *test, is_full=False, digest="of a few digits")
+
+
+@pytest.fixture(scope="session")
+def made_from(few):
+    return training.made_from(FLAT, few, SETTINGS)
+
+
+@pytest.fixture
+def the_projects(few, made_from, tmp_path):
+    """The flat network comes with the project: makes it, and returns what is in the cache for it."""
+
+    def make():
+        training.retrain(FLAT, few, SETTINGS, models=tmp_path)
+        return cache.load(tmp_path / "flat", made_from)
+
+    return make
 
 
 @pytest.fixture
@@ -65,8 +82,7 @@ def the_entry(models):
     return entry
 
 
-def test_same_seed_same_weights(few):
-    """Whatever is trained in between."""
+def test_same_seed_same_weights_whatever_is_trained_in_between(few):
     first, other, second = (training.train(CONV, few, replace(SETTINGS, seed=seed)) for seed in (1, 2, 1))
     assert first[1] == second[1] != other[1]
     assert all(map(np.array_equal, first[0].get_weights(), second[0].get_weights()))
@@ -87,8 +103,9 @@ def test_it_learns_and_keeps_one_float_per_epoch(few, capfd):
 
 @FLAT_AND_CONV
 def test_batches_hold_every_image_once_in_the_networks_form_and_another_order_each_epoch(few, candidate):
-    epochs = (training.batches(candidate, few.test_images, few.test_labels, 30, seed) for seed in (None, 1, 1))
-    in_order, shuffled, again = epochs
+    in_order, shuffled, again = (
+        training.batches(candidate, few.test_images, few.test_labels, 30, seed) for seed in (None, 1, 1)
+    )
     inputs, labels = map(np.concatenate, zip(*in_order, strict=True))
     assert np.array_equal(inputs, candidate.inputs(few.test_images))
     assert np.array_equal(labels, one_hot(few.test_labels))
@@ -110,11 +127,12 @@ def test_loaded_model_predicts_bit_for_bit(run, few, candidate):
 
 
 @FLAT_AND_CONV
-@pytest.mark.parametrize("count", [1, 256, 257])
-def test_one_batch_is_predicted_as_several_are(run, few, candidate, count):
-    model, images = run(candidate), np.resize(few.test_images, (count, 28, 28))
-    usual = model.network.predict(candidate.inputs(images), batch_size=256, verbose=0)
-    assert np.array_equal(model.predict(images), usual) and isinstance(model.predict(images), np.ndarray)
+def test_one_batch_is_predicted_as_several_are(run, few, candidate):
+    model = run(candidate)
+    for count in (1, 256, 257):
+        images = np.resize(few.test_images, (count, 28, 28))
+        usual = model.network.predict(candidate.inputs(images), batch_size=256, verbose=0)
+        assert np.array_equal(model.predict(images), usual) and isinstance(model.predict(images), np.ndarray)
 
 
 def test_what_is_changed_is_named_and_trained_beside_the_others(run, few, tmp_path):
@@ -130,12 +148,11 @@ def test_what_is_changed_is_named_and_trained_beside_the_others(run, few, tmp_pa
     assert len(list((tmp_path / "local").iterdir())) == 4
 
 
-def test_models_of_the_project_are_loaded_and_left_alone(run, few, tmp_path):
-    training.retrain(FLAT, few, SETTINGS, models=tmp_path)
-    before = cache.load(tmp_path / "flat", training.made_from(FLAT, few, SETTINGS))
+def test_models_of_the_project_are_loaded_and_left_alone(run, the_projects, made_from, tmp_path):
+    before = the_projects()
     assert "loaded" in run().origin
     assert run(settings=replace(SETTINGS, seed=2)).origin == "flat: trained here (seed changed from 1 to 2)"
-    assert cache.load(tmp_path / "flat", training.made_from(FLAT, few, SETTINGS)) == before
+    assert cache.load(tmp_path / "flat", made_from) == before
     assert the_entry(tmp_path).name.startswith("flat-")
 
 
@@ -145,9 +162,9 @@ def not_read(patch):
 
 
 @pytest.mark.thorough
-def test_damaged_model_of_the_project(run, few, tmp_path, monkeypatch):
+def test_damaged_model_of_the_project(run, the_projects, tmp_path, monkeypatch):
     """One byte is: it is noticed before TensorFlow reads it, named, set aside, and the model trained again."""
-    training.retrain(FLAT, few, SETTINGS, models=tmp_path)
+    the_projects()
     name = "saved_model/variables/variables.data-00000-of-00001"
     content = bytearray((tmp_path / "flat" / name).read_bytes())
     content[len(content) // 2] ^= 1
@@ -158,7 +175,7 @@ def test_damaged_model_of_the_project(run, few, tmp_path, monkeypatch):
         assert run().origin == f"flat: trained here ({what} {aside}1)"
     assert (tmp_path / "local" / "flat.damaged-1" / name).read_bytes() == content
     # Brought back, and damaged again: the one trained meanwhile is loaded, and the damage named all the same.
-    training.retrain(FLAT, few, SETTINGS, models=tmp_path)
+    the_projects()
     (tmp_path / "flat" / name).write_bytes(content)
     loaded = "flat: loaded from the cache; trained with TensorFlow {TensorFlow} on {processor}"
     loaded = loaded.format_map(training.made_with())
@@ -167,10 +184,9 @@ def test_damaged_model_of_the_project(run, few, tmp_path, monkeypatch):
 
 
 @pytest.mark.thorough
-def test_model_of_the_project_that_cannot_be_stored(few, tmp_path, monkeypatch):
+def test_model_of_the_project_that_cannot_be_stored(few, the_projects, made_from, tmp_path, monkeypatch):
     """It is said before minutes are spent on its training, where that can be known; the old one is left."""
-    training.retrain(FLAT, few, SETTINGS, models=tmp_path)
-    before = cache.load(tmp_path / "flat", training.made_from(FLAT, few, SETTINGS))
+    before = the_projects()
 
     def said(*failures):
         with monkeypatch.context() as patch, pytest.raises(training.TrainingError) as error:
@@ -184,30 +200,19 @@ def test_model_of_the_project_that_cannot_be_stored(few, tmp_path, monkeypatch):
     assert said((cache, "FileLock", OSError(errno.EROFS, "Read-only")), in_training) == f"{named}: Read-only"
     assert said((training.tf.saved_model, "save", OSError(errno.ENOSPC, "Full"))) == f"{named}: Full"
     assert said(in_training) == "flat learns nothing"
-    assert cache.load(tmp_path / "flat", training.made_from(FLAT, few, SETTINGS)) == before
+    assert cache.load(tmp_path / "flat", made_from) == before
 
 
 @pytest.mark.thorough
-def test_entry_replaced_by_another_models(run, tmp_path, monkeypatch):
-    run()
-    mine = the_entry(tmp_path)
-    run(CONV)
-    (foreign,) = (tmp_path / "local").glob("conv-*")
-    shutil.rmtree(mine)
-    shutil.copytree(foreign, mine)
+def test_entry_that_is_another_models_or_that_tensorflow_cannot_read(run, made_from, tmp_path, monkeypatch):
+    history = run().history
+    entry, made_with = the_entry(tmp_path), training.made_with()
+    cache.store(entry, lambda folder: folder.mkdir(), history, made_from | {"name": "conv"}, made_with)
     with monkeypatch.context() as patch:
         not_read(patch)
         origin = run().origin
-    assert origin.startswith("flat: trained here (name changed from conv to flat") and "; set aside as " in origin
-    assert "loaded" in run().origin and "loaded" in run(CONV).origin
-
-
-@pytest.mark.thorough
-def test_model_that_tensorflow_cannot_read(run, tmp_path, few):
-    """Whole, but made by a program of another kind."""
-    history = run().history
-    entry, made_from = the_entry(tmp_path), training.made_from(FLAT, few, SETTINGS)
-    cache.store(entry, lambda folder: folder.mkdir(), history, made_from, training.made_with())
+    assert origin.startswith("flat: trained here (name changed from conv to flat; set aside as ")
+    cache.store(entry, lambda folder: folder.mkdir(), history, made_from, made_with)  # by another program
     origin = run().origin
     assert f"TensorFlow {training.tf.__version__} cannot read it: " in origin and "set aside as" in origin
     assert str(tmp_path) not in origin and "loaded" in run().origin
@@ -241,14 +246,14 @@ def test_processes_that_train_the_same_model(tmp_path):
     outputs = [json.loads(process.communicate(timeout=120)[0]) for process in running]
     origins, *outcomes = zip(*outputs, strict=True)
     assert all(all(one == other[0] for one in other) for other in outcomes)
-    assert all(origin == "flat: trained here (no cached model)" or "loaded" in origin for origin in origins)
+    assert all(origin == UNTRAINED or "loaded" in origin for origin in origins)
     assert {path.name for path in (tmp_path / "models").iterdir()} - {".lock"} == {"local"}
     assert (the_entry(tmp_path / "models") / "manifest.json").exists()
 
 
 @pytest.mark.thorough
 @pytest.mark.parametrize("limit", [0, 200, 20_000])
-def test_disk_full_while_storing(run, few, tmp_path, limit, monkeypatch):
+def test_disk_full_while_storing(run, few, made_from, tmp_path, limit, monkeypatch):
     """No file can grow beyond this, the weights at the latest: the run goes on, and says what was not stored."""
     resource = pytest.importorskip("resource")
     store, before = cache.store, resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -263,11 +268,11 @@ def test_disk_full_while_storing(run, few, tmp_path, limit, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(cache, "store", store_within_the_limit)
         trained = run()
-    folder = f"{tmp_path.name}/local/flat-{cache.fingerprint(training.made_from(FLAT, few, SETTINGS))}"
-    assert trained.origin.startswith(f"flat: trained here (no cached model), but it could not be stored in {folder} (")
+    folder = f"{tmp_path.name}/local/flat-{cache.fingerprint(made_from)}"
+    assert trained.origin.startswith(f"{UNTRAINED}, but it could not be stored in {folder} (")
     assert trained.origin.endswith(" (File too large)") and "\n" not in trained.origin
     assert trained.predict(few.test_images).shape == (100, 10) and not list((tmp_path / "local").iterdir())
-    assert run().origin == "flat: trained here (no cached model)" and "loaded" in run().origin
+    assert run().origin == UNTRAINED and "loaded" in run().origin
 
 
 def test_network_that_cannot_be_exported(run, tmp_path):
@@ -291,13 +296,13 @@ def read_only(monkeypatch):
     monkeypatch.setattr(cache, "FileLock", refuse)
 
 
-def test_folder_read_only(run, few, tmp_path, monkeypatch):
+def test_folder_read_only(run, made_from, tmp_path, monkeypatch):
     """What was trained is there all the same; a whole model is loaded; a damaged one is named, and left."""
-    folder = f"{tmp_path.name}/local/flat-{cache.fingerprint(training.made_from(FLAT, few, SETTINGS))}"
+    folder = f"{tmp_path.name}/local/flat-{cache.fingerprint(made_from)}"
     not_stored = f"but it could not be stored in {folder} (Read-only file system)"
     with monkeypatch.context() as patch:
         read_only(patch)
-        assert run().origin == f"flat: trained here (no cached model), {not_stored}"
+        assert run().origin == f"{UNTRAINED}, {not_stored}"
     assert list(tmp_path.iterdir()) == []
     run()
     history = the_entry(tmp_path) / "history.pickle"
@@ -327,7 +332,7 @@ def test_interrupted_training(run, tmp_path, monkeypatch, capfd):
     shown = capfd.readouterr().err
     assert "training flat" in shown and is_wiped_off(shown)
     assert error.value.__suppress_context__ and not (tmp_path / "local").exists()
-    assert run().origin == "flat: trained here (no cached model)"
+    assert run().origin == UNTRAINED
 
 
 def test_network_that_cannot_be_trained(run, tmp_path):
