@@ -152,6 +152,7 @@ def test_architecture_is_the_same_each_time_and_holds_what_makes_a_layer():
         lambda: layers.Dense(10, kernel_regularizer=keras.regularizers.L2(0.1)),
         lambda: layers.Dense(10, bias_initializer=keras.initializers.Constant(0.1)),
         lambda: layers.Dense(10, activation=named),
+        lambda: layers.Dropout(np.float64(0.5)),
         *(lambda slope=slope: layers.Dense(10, activation=layers.LeakyReLU(slope)) for slope in (0.1, 0.2)),
     ]
     changes = [{}, {"use_bias": False}, {"kernel_initializer": "zeros"}, {"dtype": "float64"}, {"trainable": False}]
@@ -181,6 +182,7 @@ def test_layers_that_cannot_tell_their_settings():
         (lambda: layers.Lambda(lambda x: x[:, :10], name="l"), a_lambda),
         (lambda: layers.Dense(10, kernel_regularizer=lambda weights: 0.0, name="l"), a_lambda),
         (lambda: Scaled(0, name="l"), "division by zero."),
+        (lambda: Scaled(np.ones(2), name="l"), r"expected numbers and texts; found a ndarray\."),
         (lambda: 1, "'int' object has no"),
     ):
         with pytest.raises(InputError, match=rf"^x: the layer (l|1) cannot tell its settings: {said}"):

@@ -2,6 +2,7 @@ import errno
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -20,7 +21,6 @@ from helpers import cache, models, training  # noqa: E402
 from helpers.checks import InputError  # noqa: E402
 from helpers.data import Digits, one_hot  # noqa: E402
 from helpers.training import Settings, train_or_load  # noqa: E402
-from tests import killing  # noqa: E402
 
 SETTINGS = Settings(seed=1, epochs=1, batch_size=50)
 FLAT = models.Candidate("flat", lambda: [layers.Dropout(0.1), layers.Dense(10, activation="softmax")], (784,))
@@ -28,6 +28,7 @@ CONV = models.Candidate(
     "conv", lambda: [layers.Conv2D(2, 3), layers.Flatten(), layers.Dense(10, activation="softmax")], pixels="raw"
 )
 FLAT_AND_CONV = pytest.mark.parametrize("candidate", [FLAT, CONV], ids=["flat", "conv"])
+LEFT = {"local", ".lock"}  # of a cache, once all is done
 UNTRAINED = "flat: trained here (no cached model)"
 
 
@@ -218,36 +219,51 @@ def test_entry_that_is_another_models_or_that_tensorflow_cannot_read(run, made_f
     assert str(tmp_path) not in origin and "loaded" in run().origin
 
 
-@killing.NEEDS_FORK
-@pytest.mark.slow
-def test_killed_at_any_moment_of_training_or_storing(tmp_path):
-    """The next run loads a whole model or trains it again, to the same last bit; nothing else is left."""
-    count = killing.outcomes("trained", tmp_path)
-    assert count["trained again, killed"] + count["loaded, killed"] >= 40
-
-
 TRAIN = """
 import json, sys
 from pathlib import Path
+from helpers import cache, training
 from helpers.data import load_mnist
-from tests.tensorflow.test_training import FLAT, SETTINGS, train_or_load
-digits = load_mnist()
-model = train_or_load(FLAT, digits, SETTINGS, models=Path(sys.argv[1]))
-print(json.dumps([model.origin, model.history, model.predict(digits.test_images).sum(axis=0).tolist()]))
+from tests.killing import Trace
+from tests.tensorflow.test_training import FLAT, SETTINGS
+digits, trace = load_mnist(), Trace({cache.__file__, training.__file__}, int(sys.argv[2]))
+model = training.train_or_load(FLAT, digits, SETTINGS, models=Path(sys.argv[1]))
+outcome = model.history, model.predict(digits.test_images).sum(axis=0).tolist()
+print(json.dumps([model.origin, outcome, trace.lines]))
 """
+
+
+def start(models, fatal=0):
+    """Train or load in a new process, which is killed before this line of the project's, if it is one."""
+    command, environment = [sys.executable, "-c", TRAIN, models, str(fatal)], os.environ | {"MNIST_DATA": "sample"}
+    return subprocess.Popen(command, cwd=training.MODELS.parent, env=environment, stdout=subprocess.PIPE)
+
+
+def end(process):
+    """Its origin, its outcome, and how many lines it has run."""
+    return json.loads(process.communicate(timeout=120)[0])
+
+
+@pytest.mark.slow
+def test_killed_at_moments_of_training_and_storing(tmp_path):
+    """The next run loads a whole model or trains it again, to the same last bit; nothing else is left."""
+    _, outcome, lines = end(start(tmp_path / "first"))
+    for part in range(10):
+        models = tmp_path / str(part)
+        assert start(models, fatal=1 + lines * part // 10).wait() == -signal.SIGKILL
+        assert end(start(models))[1] == outcome
+        assert the_entry(models).name.startswith("flat-") and {path.name for path in models.iterdir()} <= LEFT
+        assert "loaded" in end(start(models))[0]
 
 
 @pytest.mark.slow
 def test_processes_that_train_the_same_model(tmp_path):
     """Four at once: all succeed, with the same outcome, and one whole model is left."""
-    command = [sys.executable, "-c", TRAIN, tmp_path / "models"]
-    options = {"cwd": training.MODELS.parent, "env": os.environ | {"MNIST_DATA": "sample"}, "stdout": subprocess.PIPE}
-    running = [subprocess.Popen(command, **options) for _ in range(4)]
-    outputs = [json.loads(process.communicate(timeout=120)[0]) for process in running]
-    origins, *outcomes = zip(*outputs, strict=True)
-    assert all(all(one == other[0] for one in other) for other in outcomes)
+    running = [start(tmp_path / "models") for _ in range(4)]
+    origins, outcomes, _ = zip(*map(end, running), strict=True)
+    assert all(outcome == outcomes[0] for outcome in outcomes)
     assert all(origin == UNTRAINED or "loaded" in origin for origin in origins)
-    assert {path.name for path in (tmp_path / "models").iterdir()} - {".lock"} == {"local"}
+    assert {path.name for path in (tmp_path / "models").iterdir()} <= LEFT
     assert (the_entry(tmp_path / "models") / "manifest.json").exists()
 
 
@@ -371,21 +387,9 @@ def test_network_that_learns_nothing_or_loses_all_in_the_end(run, tmp_path):
     assert "flat does not learn to read digits: in epoch 20 it read" in message
 
 
-def test_layers_settings_are_numbers_and_texts(few):
-    assert type(Settings(seed=np.int64(3)).seed) is int
-    numpys = flat_after(lambda: layers.Dropout(np.float64(0.5)))
-    assert training.made_from(numpys, few, SETTINGS)["layers"][0]["rate"] == 0.5
-
-    class Mine(layers.Dense):
-        def get_config(self):
-            return {**super().get_config(), "mine": {1, 2}}
-
-    with pytest.raises(InputError, match=r"^flat: the layer mine cannot tell its settings: .* a set\.$"):
-        training.made_from(flat_after(lambda: Mine(10, name="mine")), few, SETTINGS)
-
-
 def test_settings_of_the_article_need_no_notice_and_wrong_ones_are_named():
     assert Settings() == Settings(seed=12345, epochs=5, batch_size=64) and Settings().notice == ""
+    assert type(Settings(seed=np.int64(3)).seed) is int
     assert "epochs 3 instead of 5, batch_size 32 instead of 64" in Settings(epochs=3, batch_size=32).notice
     for name, value in (("seed", -1), ("epochs", 0), ("batch_size", 0), ("epochs", 2.5), ("seed", "1")):
         said = f"{name}: expected a whole number from . to 4294967295; found {value!r}"
