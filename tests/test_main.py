@@ -12,12 +12,9 @@ from helpers.checks import InputError
 from helpers.data import DataError
 
 
-def test_outputs_are_compared_on_the_complete_data(mnist, capsys):
+def test_on_the_sample_nothing_is_compared_or_replaced(mnist, monkeypatch, capsys):
     commands.nbval()
     assert capsys.readouterr().out == "--nbval\n"
-
-
-def test_on_the_sample_nothing_is_compared_or_replaced(monkeypatch, capsys):
     monkeypatch.setenv("MNIST_DATA", "sample")
     commands.nbval()
     printed = capsys.readouterr()
@@ -49,8 +46,7 @@ def test_command_that_cannot_be_understood(line, said, capsys):
 
 def test_what_was_found_is_printed(tmp_path, capsys):
     output = {"data": {"text/plain": ["dense is better.\n", "Really."]}}
-    cells = [{"source": ["# Digits"]}]
-    cells += [{"source": ["first_screen = 1\n", 'display_id="first-screen"'], "outputs": [output]}]
+    cells = [{"source": ["# Digits"]}, {"source": ['display_id="first-screen"'], "outputs": [output]}]
     (tmp_path / "done.ipynb").write_text(json.dumps({"cells": cells}))
     commands.headline(tmp_path / "done.ipynb")
     printed = capsys.readouterr().out
@@ -63,14 +59,10 @@ def test_parameter_that_the_notebook_has_not(tmp_path):
 
 
 @pytest.mark.thorough
-def test_value_that_the_notebook_refuses_is_said_in_a_line(tmp_path, monkeypatch):
+def test_what_a_run_cannot_do_is_said_in_a_line(tmp_path, monkeypatch):
     monkeypatch.setenv("MNIST_DATA", "sample")
     with pytest.raises(SystemExit, match="^error: epochs: expected a whole number from 1 to .*; found 'three'.$"):
         commands.run([("epochs", "three")], tmp_path)
-
-
-@pytest.mark.thorough
-def test_folder_that_cannot_be_written_is_said_in_a_line(tmp_path):
     (tmp_path / "build").write_text("a file")
     with pytest.raises(SystemExit, match="^error: build/ cannot be written: File exists. Make room, or check"):
         commands.run([], tmp_path / "build")
@@ -83,13 +75,11 @@ def test_results_before_there_are_any(mnist, tmp_path, monkeypatch):
 
 
 ALIKE = [(196.541, 196.544), (0.985700, 0.985704), (0.3329920, 0.3329878), ({"a": [1, 2.0]}, {"a": [1, 2.0]})]
-OTHERS = [(196.541, 196.549), (0.9857, 0.9858), (2.03, 2.04), (0.33, 0.34), (3e-9, 8e-5), (0.0, 0.0001), (203, 204)]
-OTHERS += [("holds", "holds in part"), ({"a": 1}, {"b": 1}), ([1.0, 2.0], [1.0]), (1.0, None)]
+OTHERS = [(196.541, 196.549), (3e-9, 8e-5), (0.0, 0.0001), ({"a": 1}, {"b": 1}), ([1.0, 2.0], [1.0]), (1.0, None)]
 
 
 def test_results_are_compared_in_the_digits_that_are_printed():
-    assert [pair for pair in ALIKE if not commands._alike(*pair)] == []
-    assert [pair for pair in OTHERS if commands._alike(*pair)] == []
+    assert all(commands._alike(*pair) for pair in ALIKE) and not any(commands._alike(*pair) for pair in OTHERS)
 
 
 def test_a_mistake_of_one_printed_digit_is_noticed_in_every_result():
@@ -135,11 +125,11 @@ def project(tmp_path, monkeypatch):
     """Make a project of another notebook, of these cells; returns the function that reads what is stored."""
     monkeypatch.setenv("MNIST_DATA", "sample")
 
-    def make(*cells, **metadata):
+    def make(*cells):
         for name in (*STORED, "build/results.json"):
             (tmp_path / name).parent.mkdir(exist_ok=True)
             (tmp_path / name).write_text("as before")
-        new = [nbformat.v4.new_code_cell(cell, id=f"cell-{i}", metadata=metadata) for i, cell in enumerate(cells)]
+        new = [nbformat.v4.new_code_cell(cell) for cell in cells]
         nbformat.write(nbformat.v4.new_notebook(cells=new), tmp_path / STORED[0])
         return lambda: [(tmp_path / name).read_bytes() for name in STORED]
 
@@ -170,19 +160,18 @@ def test_a_clean_run_is_stored_once_all_is_written(project, tmp_path, monkeypatc
 
 
 @pytest.mark.parametrize(
-    ("cells", "metadata", "message"),
+    ("cells", "message"),
     [
-        ([*CLEAN, "1 / 0"], {}, "ZeroDivisionError(.|\n)*nothing is stored"),
-        ([*CLEAN, "sys.stderr.write('a warning')"], {}, "nothing is stored(.|\n)*a warning"),
-        (CLEAN[:-1], {}, "no build/results.json"),
-        ([cell for cell in CLEAN if "embedding()" not in cell], {}, "no cell shows plots.embedding"),
-        ([*CLEAN[:2], "None  # plots.embedding()", RESULTS], {}, "no cell shows plots.embedding"),
+        ([*CLEAN, "1 / 0"], "ZeroDivisionError(.|\n)*nothing is stored"),
+        ([*CLEAN, "sys.stderr.write('a warning')"], "nothing is stored(.|\n)*a warning"),
+        (CLEAN[:-1], "no build/results.json"),
+        ([*CLEAN[:2], "None  # plots.embedding()", RESULTS], "no cell shows plots.embedding"),
     ],
-    ids=["error", "stderr", "no results", "no cell", "no figure"],
+    ids=["error", "stderr", "no results", "no figure"],
 )
 @pytest.mark.thorough
-def test_another_run_changes_nothing(project, tmp_path, cells, metadata, message):
-    stored = project(*cells, **metadata)
+def test_another_run_changes_nothing(project, tmp_path, cells, message):
+    stored = project(*cells)
     before = stored()
     with pytest.raises(SystemExit, match=message):
         commands.refresh(tmp_path)
