@@ -1,5 +1,4 @@
 import errno
-import json
 import os
 import random
 import re
@@ -61,8 +60,6 @@ def test_an_entry_that_cannot_be_put_in_place_leaves_the_old_one(entry, monkeypa
 
 def test_no_entry_or_one_made_from_something_else(entry):
     assert problem(entry.with_name("conv")) == "no cached model"
-    assert problem(entry, MADE_FROM | {"epochs": 3}) == "epochs changed from 5 to 3"
-    assert problem(entry, MADE_FROM | {"data": "b" * 64}) == "data changed"
     assert problem(entry, MADE_FROM | {"seed": 2, "layers": []}) == "seed changed from 1 to 2, layers changed"
     assert problem(entry, MADE_FROM | {"pixels": "raw"}) == "pixels changed from None to raw"
     assert problem(entry, {key: MADE_FROM[key] for key in ("name", "epochs", "layers", "data")}).startswith("seed")
@@ -166,17 +163,6 @@ def test_setting_aside_keeps_what_was_there(tmp_path):
         aside = cache.set_aside(tmp_path / "dense", to=tmp_path / "local")
         assert (aside.name, aside.read_text()) == (f"dense.damaged-{number}", f"mine {number}")
     assert len(list((tmp_path / "local").iterdir())) == 2
-
-
-def test_history_made_by_a_stranger(entry):
-    """Even where digests and seal are right, as a stranger can make them."""
-    manifest = json.loads((entry / "manifest.json").read_text())
-    (entry / "history.pickle").write_bytes(b"cos\nsystem\n(S'touch ran'\ntR.")
-    manifest["sha256"]["history.pickle"] = cache._digest(entry / "history.pickle")
-    del manifest["seal"]
-    (entry / "manifest.json").write_bytes(cache._sealed(manifest))
-    assert problem(entry) == "damaged: history.pickle is no training history (opcode GLOBAL)"
-    assert not Path("ran").exists()
 
 
 @pytest.mark.thorough

@@ -71,25 +71,19 @@ def test_inputs():
     assert conv.shape == (2, 28, 28, 1) and conv.dtype == np.float32 and conv.max() == 255
 
 
-def test_fused_adam_is_keras_adam():
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_fused_adam_is_keras_adam(dtype):
     """Both take the same gradients through the same ten steps."""
     rng = np.random.default_rng(0)
     start, gradients = rng.normal(size=(30, 20)), rng.normal(size=(10, 30, 20))
     ends = []
     for optimizer in (keras.optimizers.Adam(), models.FusedAdam()):
-        weights = keras.Variable(start, dtype="float32")
+        weights = keras.Variable(start, dtype=dtype)
         for gradient in gradients:
-            optimizer.apply([tf.constant(gradient, tf.float32)], [weights])
+            optimizer.apply([tf.constant(gradient, dtype)], [weights])
         ends.append(weights.numpy())
     assert not np.allclose(ends[0], start)
     np.testing.assert_allclose(ends[1], ends[0], rtol=1e-5, atol=1e-6)
-
-
-def test_float64_is_trained():
-    keras.utils.set_random_seed(1)
-    network = candidate(lambda: layers.Dense(10, activation="softmax", dtype="float64")).build()
-    network.fit(np.ones((4, 784)), np.eye(10)[:4], verbose=0)
-    assert network.weights[0].dtype == "float64" and np.isfinite(network.weights[0].numpy()).all()
 
 
 def wrong(*arguments, **more):

@@ -253,7 +253,6 @@ def test_killed_at_moments_of_training_and_storing(tmp_path):
         assert start(models, fatal=1 + lines * part // 10).wait() == -signal.SIGKILL
         assert end(start(models))[1] == outcome
         assert the_entry(models).name.startswith("flat-") and {path.name for path in models.iterdir()} <= LEFT
-        assert "loaded" in end(start(models))[0]
 
 
 @pytest.mark.slow
