@@ -146,7 +146,7 @@ def test_architecture_is_the_same_each_time_and_holds_what_makes_a_layer():
         lambda: layers.Dense(10, kernel_regularizer=keras.regularizers.L2(0.1)),
         lambda: layers.Dense(10, bias_initializer=keras.initializers.Constant(0.1)),
         lambda: layers.Dense(10, activation=named),
-        lambda: layers.Dropout(np.float64(0.5)),
+        lambda: layers.Dropout(np.float32(0.5)),
         *(lambda slope=slope: layers.Dense(10, activation=layers.LeakyReLU(slope)) for slope in (0.1, 0.2)),
     ]
     changes = [{}, {"use_bias": False}, {"kernel_initializer": "zeros"}, {"dtype": "float64"}, {"trainable": False}]
