@@ -172,7 +172,7 @@ def test_killed_and_started_again(on_the_sample, tmp_path):
         process.kill()
         process.wait()
     assert children
-    assert psutil.wait_procs(children, timeout=60)[1] == []
+    wait_until(lambda: not any(map(is_running, children)))
     before = study.load_runs(path)
     assert 1 <= len(before) < 6
 
@@ -188,6 +188,13 @@ def wait_until(true, seconds=60):
     while not true():
         assert time.monotonic() < end, "it did not come to that"
         time.sleep(0.1)
+
+
+def is_running(process):
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE  # which stays where nobody asks for its exit code
+    except psutil.NoSuchProcess:
+        return False
 
 
 @pytest.mark.slow
