@@ -71,8 +71,8 @@ worker: $(ENVIRONMENT)  ## do runs for a study, a core each, that another machin
 bench: $(ENVIRONMENT) .venv-bench/installed  ## measure speed, memory and growth, beside PyTorch too (an hour)
 	@$(BIN)/python benchmarks/run.py .venv-bench/bin/python $(PARTS)
 
-handwriting: $(ENVIRONMENT)  ## measure how the pictures of digits in HANDWRITING=folder are read (a minute)
-	@$(BIN)/python benchmarks/handwriting.py $(HANDWRITING)
+handwriting: $(ENVIRONMENT)  ## measure how the pictures of digits in HANDWRITING=folder are read (minutes)
+	@$(BIN)/python benchmarks/handwriting.py $(HANDWRITING) $(TRAININGS)
 
 html: $(ENVIRONMENT)  ## make build/mnist_digits.html of the notebook as it is, without executing it
 	@mkdir -p build

@@ -86,7 +86,9 @@ def readable(table: pd.DataFrame) -> pd.DataFrame | Headline:
             continue
         if after and re.search(r"\blow\b", after[0]):
             rows = table[[column, *after]].map(number).itertuples(index=False)
-            shown[f"{column} (95 % interval)"] = [f"{value} ({low} to {high})" for value, low, high in rows]
+            shown[f"{column} (95 % interval)"] = [
+                f"{value} ({low} to {high})" if low else value for value, low, high in rows
+            ]
         elif after and after[0] == f"{column} sd":
             rows = table[[column, after[0]]].map(number).itertuples(index=False)
             shown[f"{column}, mean ± sd"] = [f"{mean} ± {sd}" if sd else mean for mean, sd in rows]

@@ -3,10 +3,12 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
 import growth  # the folder is no package
+import handwriting
 import notebook
 import run
 import side_by_side
@@ -58,5 +60,30 @@ def test_cost_of_a_study_by_hand():
 
 
 def test_results_are_those_measured():
-    """Nobody has edited RESULTS.md, or forgotten to write it."""
+    """Nobody has edited RESULTS.md or HANDWRITING.md, or forgotten to write it."""
     assert run.RESULTS.read_text() == run.report(json.loads(run.MEASURED.read_text()))
+    assert handwriting.REPORT.read_text() == handwriting.report(json.loads(handwriting.MEASURED.read_text()))
+
+
+def test_interval_of_a_share_draws_whole_sources():
+    """Fifty pictures: if each source is read or misread as a whole, there are just five things to draw from."""
+    values, alone = np.repeat([1.0, 1.0, 1.0, 0.0, 0.0], 10), pd.Series(range(50))
+    apart = handwriting.with_interval("read", values, alone)
+    together = handwriting.with_interval("read", values, alone // 10)
+    assert apart["read"] == together["read"] == 60
+    assert (together["read, low"], together["read, high"]) == (20, 100)
+    assert 40 <= apart["read, low"] < 50 < 70 < apart["read, high"] <= 80
+    assert handwriting.with_interval("read", values, alone // 25).keys() == {"read"}  # two are too few
+
+
+def test_pairs_of_trainings_by_hand():
+    """Two trainings of each: 3 and 1 of 4 pictures against 2 and 1; one pair of four is lost, one is a tie."""
+    right = {"one": np.array([[1, 1, 1, 0], [1, 0, 0, 0]], bool), "other": np.array([[1, 1, 0, 0], [0, 1, 0, 0]], bool)}
+    row = handwriting.pairs(pd.DataFrame({"source": list("abcd")}), right)["one beats other"]
+    assert row == {"% of pairs": 62.5, "difference, points": 12.5}
+
+
+def test_drawn_images_come_back(sample):
+    """Nearly as they were; what is in two pieces side by side is refused, and stays empty."""
+    again = handwriting.drawn_again(sample.test_images[:50])
+    assert np.median(np.abs(again.astype(float) - sample.test_images[:50]).mean(axis=(1, 2))) < 10

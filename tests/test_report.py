@@ -52,10 +52,12 @@ def test_captions():
 
 def test_bounds_and_deviations_stand_beside_their_value():
     columns = ["a %", "low %", "high %", "n", "sum", "sum sd"]
-    table = pd.DataFrame([[97.8, 97.49, 98.07, 3, 1.5, 0.25]], ["dense"], columns)
+    rows = [[97.8, 97.49, 98.07, 3, 1.5, 0.25], [97.8, np.nan, np.nan, 3, 1.5, np.nan]]
+    table = pd.DataFrame(rows, ["dense", "none"], columns)
     shown = report.readable(table)
     assert shown.columns.tolist() == ["a % (95 % interval)", "n", "sum, mean ± sd"]
     assert shown.loc["dense"].tolist() == ["97.80 (97.49 to 98.07)", 3, "1.50 ± 0.25"]
+    assert shown.loc["none"].tolist() == ["97.80", 3, "1.50"]
     assert "Left out" in repr(report.readable(pd.DataFrame(columns=["a %", "low %", "high %"])))
 
 
