@@ -26,8 +26,8 @@ LEAST_STROKE, ENLARGED = 2.25, 160  # pixels, of 28, and those of a digit in whi
 MARGIN, HIGH = 0.02, 0.2  # of a picture: a piece so near to its border is no digit, if another one is so high
 # As shares of full ink: what exceeds the first is ink, and its edges reach to where it falls below the second.
 STRONG, WEAK = 0.5, 0.1
-# Pieces below this share of the largest one's pixels are specks; so is that one, below this share of the picture.
-SPECK, SPECK_SIZE = 0.03, 0.02
+REACH = 0.85  # of edges, as a share of the strokes' width, which is twice their area by their outline
+SPECK, SPECK_SIZE = 0.03, 0.02  # of the largest piece's pixels, and of the picture's side: what is less is a speck
 # No digit of MNIST is in more than 4 pieces, and 3 of the 70,000 have two beside each other of so much of their height.
 MAX_PIECES, TALL = 8, 0.7
 
@@ -66,8 +66,8 @@ def as_mnist(picture: np.ndarray, name: str = "picture") -> np.ndarray:
     They scaled each digit into a box of 20 x 20 pixels, with antialiasing, and placed it so that its centre of mass
     is that of 28 x 28 (Y. LeCun, C. Cortes, C. Burges, "The MNIST database of handwritten digits"): pixel (14, 14),
     give or take a half. The picture, as `read_picture` returns it, is dark ink on light paper or the other way round.
-    Paper may be lit unevenly, but must fill most of the picture. A HandwritingError, which calls it by `name`, if
-    there is no ink, or if it is in too many pieces, or in tall ones side by side. No other shape is refused.
+    Paper, faintly ruled or lit unevenly or neither, must fill most of it. A HandwritingError, which calls it by `name`,
+    if there is no ink, or if it is in too many pieces, or in tall ones side by side. No other shape is refused.
     """
     if not isinstance(picture, np.ndarray) or picture.dtype != np.uint8 or picture.ndim != 2 or not picture.size:
         found = describe(picture)
@@ -91,8 +91,7 @@ def _grey(picture: Image.Image) -> np.ndarray:
 
 
 def _resized(picture: Image.Image, scale: float, resampling: Image.Resampling) -> Image.Image:
-    width, height = (max(1, round(side * scale)) for side in picture.size)
-    return picture.resize((width, height), resampling)
+    return picture.resize([max(1, round(side * scale)) for side in picture.size], resampling)
 
 
 def _on_paper(picture: Image.Image) -> np.ndarray:
@@ -116,7 +115,10 @@ def _ink(picture: np.ndarray, name: str) -> np.ndarray:
         if most < max(LEAST_CONTRAST, LEAST_CONTRAST_TO_NOISE * noise):
             raise HandwritingError(no_ink)
         full = np.quantile(contrast[contrast >= STRONG * most], 0.9)
-        pieces, count = ndimage.label(contrast > max(WEAK * full, 4 * noise), structure=np.ones((3, 3)))
+        strong = contrast > STRONG * full  # ink that is weak and far from it is a ruled line, or a shadow
+        outline = sum(np.count_nonzero(np.diff(strong, axis=axis)) for axis in (0, 1))
+        near = ndimage.maximum_filter(strong, 5 + 2 * int(REACH * 2 * strong.sum() / max(1, outline)))
+        pieces, count = ndimage.label(near & (contrast > max(WEAK * full, 4 * noise)), structure=np.ones((3, 3)))
         boxes = ndimage.find_objects(pieces)
         contrast[_at_border(boxes, pieces.shape)[pieces]] = 0
     areas = ndimage.sum_labels(contrast > STRONG * full, pieces, np.arange(1, count + 1))
@@ -153,8 +155,7 @@ def _thickened(ink: np.ndarray) -> np.ndarray:
         fine = np.asarray(_resized(Image.fromarray(ink), ENLARGED / max(ink.shape), Image.Resampling.BICUBIC))
         ink = _cropped(np.where(fine > WEAK / 2, fine, 0).clip(0, 1))
     inky = np.pad(ink > STRONG, 1)
-    # The mean distance of a stroke's pixels to its edge is a quarter of its width.
-    width = 4 * ndimage.distance_transform_edt(inky).sum() / inky.sum()
+    width = 4 * ndimage.distance_transform_edt(inky).sum() / inky.sum()  # the mean distance to an edge is a quarter
     radius = (LEAST_STROKE * max(ink.shape) / BOX - width) / 2
     if radius < 0.5:
         return unchanged
@@ -163,14 +164,12 @@ def _thickened(ink: np.ndarray) -> np.ndarray:
 
 
 def _paper(picture: np.ndarray) -> np.ndarray:
-    """The shade that each pixel would have without ink, if light changes over the paper as a polynomial does.
-
-    Of degree 2; iterated least squares heed far pixels, the inky ones, less and less (S. Geman, D. E. McClure, 1987).
-    """
+    """The shade that each pixel would have without ink, if light changes over it as a polynomial of degree 2 does."""
     rows, columns = (np.vander(np.linspace(-1, 1, side), 3, increasing=True) for side in picture.shape)
     steps = tuple(slice(None, None, -(-side // 32)) for side in picture.shape)
     terms = np.kron(rows[steps[0]], columns[steps[1]])
     shades, weights = picture[steps].ravel().astype(float), 1.0
+    # Iterated least squares heed far pixels, the inky ones, less and less (S. Geman, D. E. McClure, 1987).
     for scale in np.geomspace(128, 8, 30):
         # First a constant: where ink takes up almost half of the picture, a polynomial would pass between the two.
         used = terms[:, : 1 if scale > 32 else 9]
