@@ -164,16 +164,16 @@ def _thickened(ink: np.ndarray) -> np.ndarray:
 
 
 def _paper(picture: np.ndarray) -> np.ndarray:
-    """The shade that each pixel would have without ink, if light changes over it as a polynomial of degree 2 does."""
-    rows, columns = (np.vander(np.linspace(-1, 1, side), 3, increasing=True) for side in picture.shape)
+    """The shade that each pixel would have without ink, if light changes over it as a polynomial of degree 3 does."""
+    rows, columns = (np.vander(np.linspace(-1, 1, side), 4, increasing=True) for side in picture.shape)
     steps = tuple(slice(None, None, -(-side // 32)) for side in picture.shape)
     terms = np.kron(rows[steps[0]], columns[steps[1]])
     shades, weights = picture[steps].ravel().astype(float), 1.0
     # Iterated least squares heed far pixels, the inky ones, less and less (S. Geman, D. E. McClure, 1987).
     for scale in np.geomspace(128, 8, 30):
         # First a constant: where ink takes up almost half of the picture, a polynomial would pass between the two.
-        used = terms[:, : 1 if scale > 32 else 9]
+        used = terms[:, : 1 if scale > 32 else 16]
         weighted = used.T * weights
         coefficients = np.linalg.lstsq(weighted @ used, weighted @ shades)[0]
         weights = (1 + ((shades - used @ coefficients) / scale) ** 2) ** -2
-    return rows @ coefficients.reshape(3, 3) @ columns.T
+    return rows @ coefficients.reshape(4, 4) @ columns.T

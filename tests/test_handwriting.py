@@ -140,6 +140,12 @@ def test_squared_paper_hardly_matters():
     assert difference(as_mnist(squared)) < 0.4  # some of the lines is left beside the strokes
 
 
+def test_soft_edge_of_a_shadow_hardly_matters():
+    y, x = np.mgrid[-1:1:300j, -1:1:300j]
+    shadow = 0.6 + 0.4 / (1 + np.exp(-12 * (x + 0.4 * y + 0.3)))
+    assert difference(as_mnist((PICTURE * shadow).astype(np.uint8))) < 0.1
+
+
 def test_specks_are_no_ink():
     specked = PICTURE.copy()
     for row, column in np.random.default_rng(0).integers(0, 296, size=(30, 2)):
