@@ -9,7 +9,8 @@ its numbers come from, in their order:
   name of the row with the smallest value in a column (or `@max`, the largest);
 - ``"article / TRAINING / dense"``: the article's figures;
 - ``"measured / ..."``: the benchmark's figures;
-- ``"100 - ..."``: the rest to 100 percent;
+- ``"handwriting / ..."``: what came of other people's pictures;
+- ``"100 - ..."``: the rest to 100 percent; ``"- ..."``: without its minus;
 - ``"= 28"``: a constant, such as the side of an image, a year or a section.
 
 A number must be its value, rounded to the digits it is printed with.
@@ -33,15 +34,13 @@ import side_by_side  # noqa: E402  the folder is no package
 import study_cost  # noqa: E402
 
 MEASURED = json.loads((ROOT / "benchmarks" / "measured.json").read_text())
-HANDWRITING = json.loads((ROOT / "benchmarks" / "handwriting.json").read_text())
-ALL = HANDWRITING["kinds"]["all"]
 SOURCES = json.loads((ROOT / "tests" / "results.json").read_text()) | {
     "article": {
         "TRAINING": article.TRAINING,
         "VALIDATION": article.VALIDATION,
         "label_accuracy": article.published_by_digit().to_dict("index"),
     },
-    "handwriting": HANDWRITING | {"right": 100 * ALL["conv-normalised"]["right"] / ALL["pictures"]},
+    "handwriting": json.loads((ROOT / "benchmarks" / "handwriting.json").read_text()),
     "measured": {
         "runs": len(study.load_runs()),
         "seconds": MEASURED["study"]["runs"],
@@ -78,6 +77,8 @@ def look_up(reference: str) -> Any:
         return reference[2:]
     if reference.startswith("100 - "):
         return 100 - look_up(reference.removeprefix("100 - "))
+    if reference.startswith("- "):
+        return -look_up(reference.removeprefix("- "))
     value = SOURCES
     for name in reference.split(" / "):
         if name.startswith("#"):
