@@ -219,7 +219,8 @@ def digit_by_digit(
             left.add_patch(mpl.patches.Rectangle((column - 0.5, row - 0.5), 1, 1, color="0.9"))
         if count or row == column:
             # Black and white stand out alike from the red two thirds of the way up.
-            color, size = "white" if errors[row, column] > 0.674 * most else "black", 10 if row == column else 13
+            dark = row != column and errors[row, column] > 0.674 * most
+            color, size = "white" if dark else "black", 10 if row == column else 13
             left.text(column, row, count, ha="center", va="center", color=color, fontsize=size)
     left.set(xlabel="predicted digit", ylabel="true digit", xticks=range(10), yticks=range(10))
     left.tick_params(length=0)
