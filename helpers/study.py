@@ -252,12 +252,12 @@ def wins(finals: pd.DataFrame, seed: int = 12345) -> pd.DataFrame:
         row = rows[f"{first} beats {second}"] = []
         for by in ("sum", "validation"):
             samples, rng = (finals.loc[first, f"{by} %"], finals.loc[second, f"{by} %"]), np.random.default_rng(seed)
-            interval = bootstrap(samples, _share_of_wins, method="percentile", batch=1000, rng=rng).confidence_interval
-            row += map(float, (_share_of_wins(*samples), *interval))
+            interval = bootstrap(samples, share_of_wins, method="percentile", batch=1000, rng=rng).confidence_interval
+            row += map(float, (share_of_wins(*samples), *interval))
     return pd.DataFrame.from_dict(rows, orient="index", columns=columns)
 
 
-def _share_of_wins(one: np.ndarray, other: np.ndarray, axis: int = -1) -> np.ndarray:
+def share_of_wins(one: np.ndarray, other: np.ndarray, axis: int = -1) -> np.ndarray:
     """In percent, along the last axis of both."""
     one, other = np.asarray(one)[..., :, None], np.asarray(other)[..., None, :]
     return 100 * ((one > other).mean(axis=(-2, -1)) + (one == other).mean(axis=(-2, -1)) / 2)
