@@ -1,15 +1,11 @@
 import json
-import sys
-from pathlib import Path
 
+import growth
+import handwriting
+import notebook
 import numpy as np
 import pandas as pd
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
-import growth  # the folder is no package
-import handwriting
-import notebook
 import run
 import side_by_side
 import study_cost
@@ -81,9 +77,3 @@ def test_pairs_of_trainings_by_hand():
     right = {"one": np.array([[1, 1, 1, 0], [1, 0, 0, 0]], bool), "other": np.array([[1, 1, 0, 0], [0, 1, 0, 0]], bool)}
     row = handwriting.pairs(pd.DataFrame({"source": list("abcd")}), right)["one beats other"]
     assert row == {"% of pairs": 62.5, "difference, points": 12.5}
-
-
-def test_drawn_images_come_back(sample):
-    """Nearly as they were; what is in two pieces side by side is refused, and stays empty."""
-    again = handwriting.drawn_again(sample.test_images[:50])
-    assert np.median(np.abs(again.astype(float) - sample.test_images[:50]).mean(axis=(1, 2))) < 10

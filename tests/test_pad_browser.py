@@ -1,12 +1,12 @@
 """The pad in JupyterLab, in a real browser: drawn on, cleared, in both themes, and after the kernel was restarted."""
 
 import json
-import re
 import statistics
 from math import cos, pi, sin
 
 import nbformat
 import pytest
+from matplotlib.transforms import Bbox
 from test_browser import (
     NOW,
     SHOTS,
@@ -16,6 +16,7 @@ from test_browser import (
     opened,
     run_all,
 )
+from test_colours import contrast
 
 pytestmark = pytest.mark.browser
 SOURCES = [
@@ -164,6 +165,17 @@ def test_late_answer_is_better_than_none(lab):
     clear(page)
 
 
+# Of the page and of the text on it, which may let the page shine through: what a pixel of each comes to.
+COLOURS = """pad => {
+  const pixel = new OffscreenCanvas(1, 1).getContext('2d');
+  return ['backgroundColor', 'color'].map(name => {
+    pixel.fillStyle = getComputedStyle(pad)[name];
+    pixel.fillRect(0, 0, 1, 1);
+    return [...pixel.getImageData(0, 0, 1, 1).data].map(shade => shade / 255);
+  });
+}"""
+
+
 @pytest.mark.parametrize("theme", ["Light", "Dark"])
 def test_legible_in_both_themes(lab, theme):
     """On a narrow page, nothing lies over anything else, or is out of shape."""
@@ -175,36 +187,14 @@ def test_legible_in_both_themes(lab, theme):
     clear(page)
     draw(page, STROKES[3])
     page.screenshot(path=SHOTS / f"pad-{theme.lower()}.png")
-    colours = "pad => [getComputedStyle(pad).color, getComputedStyle(pad).backgroundColor]"
-    text, ground = page.locator(".pad").evaluate(colours)
-    assert contrast(text, ground) >= 7
-    boxes = [each.bounding_box() for each in page.locator(".pad canvas, .pad button, .pad .answers > div").all()]
-    assert all(box["width"] == box["height"] for box in boxes[:2])  # else it would be drawn beside the pointer
-    assert len({(round(box["width"]), box["y"]) for box in boxes[-3:]}) == 1  # so that bars can be compared
-    for one in boxes:
-        assert one["x"] + one["width"] <= 900
-        assert not any(overlap(one, other) for other in boxes if other is not one)
+    assert contrast(*page.locator(".pad").evaluate(COLOURS)) >= 7
+    parts = page.locator(".pad canvas, .pad button, .pad .answers > div").all()
+    boxes = [Bbox.from_bounds(*map(part.bounding_box().get, ("x", "y", "width", "height"))) for part in parts]
+    assert all(box.width == box.height for box in boxes[:2])  # else it would be drawn beside the pointer
+    assert len({(round(box.width), box.y0) for box in boxes[-3:]}) == 1  # so that bars can be compared
+    assert max(box.x1 for box in boxes) <= 900
+    assert all(box.count_overlaps(boxes) == 1 for box in boxes)  # itself
     page.set_viewport_size({"width": 1280, "height": 900})
-
-
-def contrast(text: str, ground: str) -> float:
-    """As the Web Content Accessibility Guidelines define it, of CSS colours such as rgba(0, 0, 0, 0.87)."""
-    colours = (re.findall(r"[\d.]+", f"{css}, 1")[:4] for css in (text, ground))
-    (*over, opacity), (*under, _) = (map(float, colour) for colour in colours)
-    mixed = [opacity * front + (1 - opacity) * back for front, back in zip(over, under, strict=True)]
-    lighter, darker = sorted((luminance(mixed), luminance(under)), reverse=True)
-    return (lighter + 0.05) / (darker + 0.05)
-
-
-def luminance(colour: list[float]) -> float:
-    return sum(weight * (each / 255) ** 2.2 for weight, each in zip((0.2126, 0.7152, 0.0722), colour, strict=True))
-
-
-def overlap(one, other):
-    return all(
-        one[start] < other[start] + other[size] and other[start] < one[start] + one[size]
-        for start, size in (("x", "width"), ("y", "height"))
-    )
 
 
 def test_after_a_restart_the_old_pad_says_so(lab):
