@@ -6,22 +6,18 @@ import pytest
 
 from helpers import data
 
-ROOT = Path(__file__).parent.parent
-TENSORFLOW = ROOT / "tests" / "tensorflow"
+TESTS = Path(__file__).parent
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """What is left out as a whole is not even imported: that would take seconds."""
-    if "not tensorflow" in config.option.markexpr and collection_path == TENSORFLOW:
-        return True
-    is_module = "not thorough" in config.option.markexpr and collection_path.suffix == ".py"
-    return (is_module and "\npytestmark = pytest.mark.thorough\n" in collection_path.read_text("utf-8")) or None
+    """A folder that is left out as a whole is not even imported: that would take seconds."""
+    return (collection_path.parent == TESTS and f"not {collection_path.name}" in config.option.markexpr) or None
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """Others that need TensorFlow stand among tests that do not, and are marked one by one."""
-    if item.path.parent == TENSORFLOW:
-        item.add_marker("tensorflow")
+    """A folder of tests has a marker's name; some such tests stand elsewhere, and are marked one by one."""
+    if item.path.parent != TESTS:
+        item.add_marker(item.path.parent.name)
 
 
 @pytest.fixture(scope="session")

@@ -98,28 +98,21 @@ def printed(value: Any, like: str) -> str:
     return f"{value:{',' if ',' in like else ''}.{decimals}f}"
 
 
-def mistakes(place: str, text: str) -> list[str]:
-    """What is wrong with the numbers of a place, each in one line."""
-    numbers, references = NUMBER.findall(NOT_PROSE.sub(" ", text)), REFERENCES.get(place, [])
-    found = [
-        f"{place}: {number} should be {printed(look_up(reference), number)} ({reference})"
-        for number, reference in zip(numbers, references, strict=False)
-        if number != printed(look_up(reference), number)
-    ]
-    if len(numbers) != len(references):
-        found.append(
-            f"{place}: {len(numbers)} numbers, but tests/prose.toml has {len(references)}. In order: {numbers}"
-        )
-    return found
-
-
 PLACES = places()
 
 
 @pytest.mark.parametrize("place", PLACES)
 def test_every_number_is_what_it_comes_from(place):
-    if found := mistakes(place, PLACES[place]):
-        pytest.fail("\n".join(found), pytrace=False)
+    numbers, references = NUMBER.findall(NOT_PROSE.sub(" ", PLACES[place])), REFERENCES.get(place, [])
+    wrong = [
+        f"{number} should be {printed(look_up(reference), number)} ({reference})"
+        for number, reference in zip(numbers, references, strict=False)
+        if number != printed(look_up(reference), number)
+    ]
+    if len(numbers) != len(references):
+        wrong.append(f"{len(numbers)} numbers, but tests/prose.toml has {len(references)}. In order: {numbers}")
+    if wrong:
+        pytest.fail("\n".join(f"{place}: {line}" for line in wrong), pytrace=False)
 
 
 def test_no_reference_is_left_over():

@@ -290,18 +290,6 @@ def test_disk_full_while_storing(run, few, made_from, tmp_path, limit, monkeypat
     assert run().origin == UNTRAINED and "loaded" in run().origin
 
 
-def test_network_that_cannot_be_exported(run, tmp_path):
-    """What it has learned in minutes is used all the same."""
-    factor = training.tf.Variable(1.0, trainable=False)
-
-    class Outside(layers.Layer):
-        def call(self, inputs):
-            return inputs * factor  # which the layer does not hold, and so does not bring along
-
-    origin = run(flat_after(Outside)).origin
-    assert ", but it could not be stored in " in origin and "\n" not in origin and str(tmp_path) not in origin
-
-
 def read_only(monkeypatch):
     """What the system says of each attempt to write; root may write anywhere, so the calls are replaced."""
     refuse = Mock(side_effect=OSError(errno.EROFS, "Read-only file system", "/somewhere/on/this/machine"))

@@ -16,9 +16,9 @@ from test_browser import (
     opened,
     run_all,
 )
-from test_colours import contrast
 
-pytestmark = pytest.mark.browser
+from tests.thorough.test_colours import contrast
+
 SOURCES = [
     "from helpers.startup import start_tensorflow\nstart_tensorflow()\nfrom helpers import models, pad\n"
     "from helpers.data import load_mnist\nfrom helpers.training import Settings, train_or_load",

@@ -13,8 +13,6 @@ import pytest
 
 from helpers import plots
 
-pytestmark = pytest.mark.thorough
-
 VISIONS = [None, "Deuteranomaly", "Protanomaly"]  # at full strength: deuteranopia, protanopia
 # Points of a few pixels, not side by side, need a multiple of the least difference: ten times, and more where they mix.
 LIMIT, MIXED_LIMIT = 10, 25  # tab10 and jet, seen so, come to less than 5

@@ -1,17 +1,12 @@
 """The stored notebook as GitHub shows it: static HTML, with no script, no style of one's own and no widget."""
 
-import json
 import re
-from pathlib import Path
 
-import pytest
 from bs4 import BeautifulSoup
 from nbconvert import HTMLExporter
 
-pytestmark = pytest.mark.thorough
+from tests.test_notebook import CELLS, PATH
 
-PATH = Path(__file__).parent.parent / "mnist_digits.ipynb"
-CELLS = json.loads(PATH.read_text(encoding="utf-8"))["cells"]
 OUTPUTS = [output for cell in CELLS for output in cell.get("outputs", [])]
 # What GitHub lets through, and what this notebook may use of it; everything else goes, with all that is in it.
 ELEMENTS = frozenset(
@@ -22,9 +17,9 @@ ATTRIBUTES = frozenset("align alt class colspan height href rowspan src title wi
 PANDAS_RULES = ["vertical-align: middle;", "vertical-align: top;", "text-align: right;"]
 
 
-def as_on_github(path: Path = PATH) -> BeautifulSoup:
+def as_on_github() -> BeautifulSoup:
     """The body of the page, as nbconvert makes it, without what GitHub takes out of it."""
-    html, _ = HTMLExporter(template_name="basic").from_filename(str(path))
+    html, _ = HTMLExporter(template_name="basic").from_filename(str(PATH))
     page = BeautifulSoup(html, "html.parser")
     for element in page.find_all(lambda element: element.name not in ELEMENTS):
         element.decompose()

@@ -1,17 +1,13 @@
 """What each figure shows, and cases that the stored pictures do not: test_pictures.py compares with these."""
 
-import io
 import itertools
 
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
-from PIL import Image
 
 from helpers import article, evaluation, plots
-
-pytestmark = pytest.mark.thorough
 
 HISTORY = {"accuracy": [0.9, 0.95], "val_accuracy": [0.94, 0.96]}
 BLANKS = np.zeros((10, 28, 28), np.uint8)
@@ -31,15 +27,6 @@ def test_digit_grid():
 def test_what_has_nothing_to_show_says_why():
     for figure in (plots.digit_grid(BLANKS[:0], [], "Samples"), plots.runs(finals()[:0], {}, "Trainings")):
         assert figure.get_suptitle() == plots.LEFT_OUT
-
-
-def test_figure_as_png():
-    """For dense screens, on white, with alternative text."""
-    content, metadata = plots.as_png(plots.digit_grid(BLANKS, list("0123456789"), "Ten digits"))
-    picture = Image.open(io.BytesIO(content))
-    assert picture.width == pytest.approx(2 * metadata["width"], abs=2) and 800 < metadata["width"] < 900
-    assert picture.convert("RGB").getpixel((0, 0)) == (255, 255, 255)
-    assert metadata["alt"].startswith("Ten digits. Images in a grid, each under its caption")
 
 
 @pytest.mark.parametrize(

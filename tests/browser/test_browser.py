@@ -16,12 +16,13 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from test_github import PATH, as_on_github
+from jupyter_server.serverapp import list_running_servers
 
-pytestmark = pytest.mark.browser
+from tests.test_notebook import CODE, PATH
+from tests.thorough.test_github import as_on_github
+
 ROOT = PATH.parent
 SHOTS = ROOT / "build" / "browser"
-CODE = [cell for cell in json.loads(PATH.read_text(encoding="utf-8"))["cells"] if cell["cell_type"] == "code"]
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 QUIET = "--disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update".split()
 SETTINGS = {
@@ -91,10 +92,8 @@ def _address(server: subprocess.Popen, folder: Path) -> str:
     """Where the notebook is to be opened, once the server has written down its port and its token."""
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline and server.poll() is None:
-        for file in (folder / "runtime").glob("jpserver-*.json"):
-            if content := file.read_text():
-                found = json.loads(content)
-                return f"{found['url']}lab/tree/{PATH.name}?token={found['token']}"
+        for found in list_running_servers(folder / "runtime"):
+            return f"{found['url']}lab/tree/{PATH.name}?token={found['token']}"
         time.sleep(0.1)
     pytest.fail(f"JupyterLab did not start:\n{(folder / 'server.log').read_text()[-2000:]}")
 

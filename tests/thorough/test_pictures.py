@@ -2,7 +2,7 @@
 
 After a change of a figure that is meant, draw the pictures anew, and look at them before they are committed:
 
-    .venv/bin/pytest tests/test_pictures.py -k as_stored --mpl-generate-path=tests/baseline
+    .venv/bin/pytest tests/thorough/test_pictures.py -k as_stored --mpl-generate-path=tests/thorough/baseline
 
 The same after a change of matplotlib's version, which may set lines a little differently.
 
@@ -24,8 +24,6 @@ from matplotlib.text import Text
 from PIL import Image, ImageFilter
 
 from helpers import article, evaluation, plots
-
-pytestmark = pytest.mark.thorough
 
 BASELINE = Path(__file__).parent / "baseline"
 TOLERANCE = 1.6
