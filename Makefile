@@ -62,7 +62,7 @@ retrain: $(ENVIRONMENT)  ## train the models in models/ again (minutes)
 refresh: $(ENVIRONMENT)  ## execute the notebook; if that went well, store its outputs, its results, and README's figures
 	@$(BIN)/python -m helpers refresh
 
-study: $(ENVIRONMENT)  ## train each network with SEEDS=30 seeds, or go on with it (an hour and a half)
+study: $(ENVIRONMENT)  ## train each network with SEEDS=30 seeds, or go on with it (two hours)
 	@$(BIN)/python -m helpers study $(SEEDS) $(SCHEDULER)
 
 worker: $(ENVIRONMENT)  ## do runs for a study, a core each, that another machine directs: SCHEDULER=tcp://...

@@ -19,6 +19,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.offsetbox import AnnotationBbox, OffsetImage
+from matplotlib.patheffects import withStroke
 from matplotlib.rcsetup import cycler
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 from PIL import Image
@@ -154,12 +155,13 @@ def reliability(tables: Mapping[str, pd.DataFrame], title: str) -> Figure:
     figure = Figure(figsize=(WIDTH, 4.4))
     figure.suptitle(title)
     left, right = figure.subplots(1, 2)
-    for (name, each), marker in zip(tables.items(), itertools.cycle(MARKERS), strict=False):
+    moves = 1.5 * (np.arange(len(tables)) - (len(tables) - 1) / 2)  # else one network hides the other
+    for (name, each), marker, move in zip(tables.items(), itertools.cycle(MARKERS), moves, strict=False):
         table = each[each["images"] >= LEAST_IMAGES]  # of fewer an interval says hardly anything
-        for axis in (left, right):
+        for axis, sideways in ((left, move), (right, 0)):
             ends = table["accuracy %"] - table["low %"], table["high %"] - table["accuracy %"]
             look = {"fmt": marker, "label": name, "alpha": 0.8, "elinewidth": 0.8, "capsize": 4}
-            axis.errorbar(table["probability %"], table["accuracy %"], yerr=ends, **look)
+            axis.errorbar((table["probability %"] + sideways).clip(upper=100), table["accuracy %"], yerr=ends, **look)
     surest = pd.concat([table.iloc[-1:] for table in tables.values()])
     lowest = min(surest["low %"].min(), surest["probability %"].min())
     for axis, start in ((left, 0), (right, lowest - 0.15 * (100 - lowest))):
@@ -180,11 +182,6 @@ def links_and_confusions(links: np.ndarray, confusion: np.ndarray, named: int, t
     axis = (figure := Figure(figsize=(WIDTH, 5.0))).subplots()
     axis.scatter(linked, confused, s=34, color=PETROFF[0], alpha=0.7, linewidths=0, clip_on=False, zorder=3)
     share = confused.sum() / max(linked.sum(), 1)
-    # As many pairs with most links are named, and with most confusions.
-    for pair in {*np.argsort(-linked, kind="stable")[:named], *np.argsort(-confused, kind="stable")[:named]}:
-        side, offset = ("right", (-3, 5)) if confused[pair] > share * linked[pair] else ("left", (5, -12))
-        place = linked[pair], confused[pair]
-        _label(axis, f"{first[pair]}/{second[pair]}", place, offset, ha=side, fontsize=11)
     axis.set_xscale("symlog", linthresh=1, linscale=0.3)  # a logarithm that has room for 0
     axis.set_yscale("symlog", linthresh=1, linscale=0.3)
     for scale, values in (("x", linked), ("y", confused)):
@@ -192,6 +189,14 @@ def links_and_confusions(links: np.ndarray, confusion: np.ndarray, named: int, t
         ticks = [0, *(tick for power in range(6) for tick in (10**power, 3 * 10**power) if tick < most)]
         labels = [f"{tick:,}" for tick in ticks]
         axis.set(**{f"{scale}lim": (0, most), f"{scale}ticks": ticks, f"{scale}ticklabels": labels})
+    # As many pairs with most links are named, and with most confusions: beside the line, apart from each other.
+    pairs = sorted({*np.argsort(-linked, kind="stable")[:named], *np.argsort(-confused, kind="stable")[:named]})
+    places = np.stack([linked[pairs], confused[pairs]], axis=1)
+    points = (axis.transScale + axis.transLimits).transform(places) * axis.bbox.size * 72 / figure.dpi
+    aside = np.where(confused[pairs] > share * linked[pairs], -1, 1)[:, None] * (24, -20)
+    for pair, place, offset in zip(pairs, places, _apart(points + aside, 24) - points, strict=True):
+        line = {"arrowstyle": "-", "color": "gray", "linewidth": 0.7, "shrinkA": 0, "shrinkB": 3}
+        _label(axis, f"{first[pair]}/{second[pair]}", place, offset, va="center", fontsize=11, arrowprops=line)
     along = np.array([max(1, 1 / max(share, 1e-9)), 2 * max(linked.max(), 1)])
     axis.plot(along, share * along, color="gray", linestyle="--", zorder=0, label="confused in proportion")
     axis.legend(loc="lower right")
@@ -314,9 +319,9 @@ def _apart(places: np.ndarray, distance: float) -> np.ndarray:
 
 
 def percent(share: float) -> str:
-    """A share in percent, with as many decimals as it takes to tell it from 100 %."""
-    texts = (f"{100 * share:.{decimals}f}" for decimals in range(8))
-    return f"{next((text for text in texts if float(text) < 100), '100')} %"
+    """A share in percent, with up to two decimals to tell it from 100 %: what is above 99.99 % is rounding."""
+    texts = (f"{100 * share:.{decimals}f}" for decimals in range(3))
+    return f"{next((text for text in texts if float(text) < 100), '> 99.99')} %"
 
 
 def _left_out() -> Figure:
@@ -326,5 +331,7 @@ def _left_out() -> Figure:
 
 
 def _label(axis: Axes, text: str, place: tuple[float, float], offset: tuple[float, float], **look: Any) -> None:
-    """Write a text at a place in data coordinates, moved by an offset in points."""
-    axis.annotate(text, place, offset, textcoords="offset points", **{"ha": "center", **look})
+    """Write a text at a place in data coordinates, moved by an offset in points; what it covers fades around it."""
+    halo = [withStroke(linewidth=3, foreground="white")]
+    look = {"ha": "center", "path_effects": halo, **look}
+    axis.annotate(text, place, offset, textcoords="offset points", **look)

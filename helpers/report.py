@@ -67,10 +67,10 @@ def captions(labels: np.ndarray, probabilities: np.ndarray) -> list[str]:
 
 
 def shared_captions(shared: pd.DataFrame, disputed: np.ndarray) -> list[str]:
-    """Of each of `study.shared_errors`: what it shows, what it is read as, by how many, and whether that is wrong."""
+    """Of each of `study.shared_errors`: label, how often it is misread, mostly as what, and whether it is disputed."""
     rows = zip(shared.index, shared["label"], shared["mostly read as"], shared["misread by"], strict=True)
     return [
-        f"{label}, mostly read as {read}\n{by} times{', disputed' if image in disputed else ''}"
+        f"{label}, misread {by} times,\nmostly as {read}{', disputed' if image in disputed else ''}"
         for image, label, read, by in rows
     ]
 
