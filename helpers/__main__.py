@@ -8,7 +8,6 @@ import os
 import sys
 import tempfile
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -30,34 +29,18 @@ def run(parameters: Sequence[tuple[str, str]] = (), folder: Path = ROOT / "build
     known = papermill.inspect_notebook(NOTEBOOK)
     if unknown := [name for name, _ in parameters if name not in known]:
         raise InputError(f"PARAMETERS: the notebook has {', '.join(known)}; found {', '.join(unknown)}. Use these.")
-    executed, html = folder / NOTEBOOK.name, folder / f"{NOTEBOOK.stem}.html"
-    values = {name: _value(text) for name, text in parameters}
+    path, html = folder / NOTEBOOK.name, folder / f"{NOTEBOOK.stem}.html"
+    values = {name: int(text) if text.isdecimal() else text for name, text in parameters}
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        papermill.execute_notebook(NOTEBOOK, executed, values, kernel_name="python3", cwd=ROOT)
-        html.write_text(HTMLExporter(template_file=str(TEMPLATE)).from_filename(str(executed))[0], encoding="utf-8")
+        executed = papermill.execute_notebook(NOTEBOOK, path, values, kernel_name="python3", cwd=ROOT)
+        html.write_text(HTMLExporter(template_file=str(TEMPLATE)).from_notebook_node(executed)[0], encoding="utf-8")
     except PapermillExecutionError as error:
         # An error that says all in its message has no more than a line of traceback.
         sys.exit(f"error: {error.evalue}" if len(error.traceback) == 1 else str(error))
-    except OSError as error:
-        sys.exit(f"error: {folder.name}/ cannot be written: {error.strerror}. Make room, or check its permissions.")
-    headline(executed)
-
-
-def _value(text: str) -> Any:
-    """A parameter's value: a number, or what else JSON knows, or a text."""
-    with suppress(ValueError):
-        return json.loads(text)
-    return text
-
-
-def headline(notebook: Path) -> None:
-    """Print what an executed notebook found, and where it and its report are."""
-    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
-    (first_screen,) = (cell for cell in cells if 'display_id="first-screen"' in "".join(cell["source"]))
-    text = "".join(first_screen["outputs"][0]["data"]["text/plain"])
-    executed = os.path.relpath(notebook)
-    print(f"\n{text}\n\nNotebook: {executed}\nReport:   {Path(executed).with_suffix('.html')}")
+    (first_screen,) = (cell for cell in executed.cells if 'display_id="first-screen"' in cell.source)
+    found = first_screen.outputs[0].data["text/plain"]
+    print(f"\n{found}\n\nNotebook: {os.path.relpath(path)}\nReport:   {os.path.relpath(html)}")
 
 
 def nbval() -> None:
@@ -115,13 +98,13 @@ def results() -> None:
 
 
 def _alike(value: Any, other: Any) -> bool:
-    """Whether two results read the same: counts and names exactly, other numbers in the digits that are printed."""
+    """Whether two results read the same: counts and names exactly, other numbers to nearly the printed digits."""
     if isinstance(value, dict) and isinstance(other, dict):
         return value.keys() == other.keys() and all(_alike(value[key], other[key]) for key in value)
     if isinstance(value, list) and isinstance(other, list):
         return len(value) == len(other) and all(map(_alike, value, other))
     if isinstance(value, float) and isinstance(other, float):
-        # Less than a step of the last digit: two decimals of a percent are printed, of small numbers less.
+        # Half a step of the last digit: two decimals of a percent are printed, of small numbers less.
         return math.isclose(value, other, rel_tol=5e-5, abs_tol=1e-9) and abs(value - other) <= 0.005
     return value == other
 
@@ -184,6 +167,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         given.pop("function")(**given)
     except ReadableError as error:
         sys.exit(f"error: {error}")
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        sys.exit(f"error: {where}{error.strerror or error}. Make room, or check permissions, and start it again.")
 
 
 if __name__ == "__main__":

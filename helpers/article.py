@@ -8,7 +8,7 @@ from scipy.stats import t
 
 from helpers.embedding import isolation
 from helpers.evaluation import top_pairs, wilson_columns
-from helpers.study import Run, mean_history, wins
+from helpers.study import Run, mean_history, share_of_wins
 
 SEED, EPOCHS, BATCH_SIZE = 12345, 5, 64
 # percent, after the last epoch
@@ -125,7 +125,8 @@ def _learning(runs: Sequence[Run]) -> Finding:
 
 
 def _choice(finals: pd.DataFrame) -> Finding:
-    by_sum, by_validation = wins(finals).loc["dense beats conv", ["by sum, % of pairs", "by validation, % of pairs"]]
+    dense, conv = finals.loc["dense"], finals.loc["conv"]
+    by_sum, by_validation = (float(share_of_wins(dense[by], conv[by])) for by in ("sum %", "validation %"))
     here = f"larger sum in {by_sum:.0f} % of seed pairs, lower validation accuracy in {100 - by_validation:.0f} %"
     statements = {"larger sum": by_sum >= OFTEN, "lower validation accuracy": 100 - by_validation >= OFTEN}
     return "larger sum, lower validation accuracy", here, statements

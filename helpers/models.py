@@ -50,11 +50,12 @@ class Candidate:
     pixels: Pixels = "normalised"  # from 0 to 1; or raw, from 0 to 255
 
     def __post_init__(self) -> None:
-        is_name = isinstance(self.name, str) and re.fullmatch(r"[A-Za-z0-9][\w-]*", self.name, re.ASCII)
-        if not is_name or self.name == "local":  # the folder for all but the project's own models
+        is_name = isinstance(self.name, str) and re.fullmatch(r"[A-Za-z0-9][\w-]{0,99}", self.name, re.ASCII)
+        if not is_name or self.name.lower() == "local":  # the folder for all but the project's own models
             expected = "letters, digits, - and _, and not 'local'"
             raise InputError(f"A candidate's name: expected {expected}; found {self.name!r}.")
-        if not isinstance(self.input_shape, tuple) or math.prod(self.input_shape) != 28 * 28:
+        sides = self.input_shape if isinstance(self.input_shape, tuple) else ()
+        if not all(isinstance(side, int) for side in sides) or math.prod(sides) != 28 * 28:
             expected = "an input_shape for the 784 pixels of an image, such as (784,) or (28, 28, 1)"
             raise InputError(f"{self.name}: expected {expected}; found {self.input_shape!r}.")
         if self.pixels not in get_args(Pixels):
@@ -64,7 +65,10 @@ class Candidate:
     def layers(self) -> list[keras.Layer]:
         """New layers, not yet part of a network; an InputError if they cannot be made."""
         try:
-            return list(self.make_layers())
+            made = list(self.make_layers())
+            if others := [each for each in made if not isinstance(each, keras.Layer)]:
+                raise TypeError(f"expected layers, such as layers.Flatten(); found {others[0]!r}.")
+            return made
         except Exception as error:  # of whatever kind: the function may be a reader's own
             raise InputError(f"{self.name}: make_layers cannot make layers: {reason(error)} Correct it.") from error
 

@@ -45,7 +45,7 @@ STYLE: dict[Any, Any] = {
 WIDTH = 8.0  # inches
 COLUMNS = 5  # of a grid of images
 LEAST_IMAGES = 10  # that a bin must have to be drawn
-LEFT_OUT = "Left out: only the article's networks and settings, on all of MNIST, compare with the study."
+LEFT_OUT = "Left out: it takes the article's networks and settings, all of MNIST, and a study of two trainings or more."
 PIXELS_PER_PIXEL = 2  # of a stored figure and of a page, so that dense screens show it crisp
 
 

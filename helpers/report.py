@@ -1,5 +1,6 @@
 """What a run found: for the notebook's first screen and its tables, for a terminal, and as a file for the tests."""
 
+import itertools
 import json
 import re
 from collections.abc import Sequence
@@ -79,21 +80,16 @@ def readable(table: pd.DataFrame) -> pd.DataFrame | Headline:
     """A table for readers, bounds or a deviation beside their value as one text; or why an empty one is left out."""
     if table.empty:
         return NO_STUDY
-    shown = {}
-    for place, column in enumerate(table):
-        after = table.columns[place + 1 : place + 3].tolist()
-        if re.search(r"\b(low|high|sd)\b", column):
-            continue
-        if after and re.search(r"\blow\b", after[0]):
-            rows = table[[column, *after]].map(number).itertuples(index=False)
-            shown[f"{column} (95 % interval)"] = [
-                f"{value} ({low} to {high})" if low else value for value, low, high in rows
-            ]
-        elif after and after[0] == f"{column} sd":
-            rows = table[[column, after[0]]].map(number).itertuples(index=False)
+    shown: dict[str, Any] = {}
+    for column, second, third in itertools.zip_longest(table, table.columns[1:], table.columns[2:], fillvalue=""):
+        if re.search(r"\blow\b", second):
+            rows = table[[column, second, third]].map(number).itertuples(index=False)
+            shown[f"{column} (95 % interval)"] = [f"{at} ({low} to {high})" if low else at for at, low, high in rows]
+        elif second == f"{column} sd":
+            rows = table[[column, second]].map(number).itertuples(index=False)
             shown[f"{column}, mean ± sd"] = [f"{mean} ± {sd}" if sd else mean for mean, sd in rows]
-        else:
-            shown[column] = table[column].tolist()
+        elif not re.search(r"\b(low|high|sd)\b", column):
+            shown[column] = table[column]
     return pd.DataFrame(shown, index=table.index)
 
 

@@ -18,7 +18,7 @@ from helpers.checks import InputError
 # TensorFlow reads these at its import: oneDNN's kernels everywhere, not only where they gain most, and in
 # them no instruction that only some processors have.
 PORTABLE = {"TF_ENABLE_ONEDNN_OPTS": "1", "ONEDNN_MAX_CPU_ISA": "AVX2"}
-# Keras reads its settings from a file in the home folder; there is none where this points.
+# Keras reads its settings from a file in the home folder; where this points it finds, and leaves, only its defaults.
 KERAS = {"KERAS_BACKEND": "tensorflow", "KERAS_HOME": str(Path(__file__).parent.parent / "build" / "keras")}
 # With one thread or two, oneDNN adds up in the same order; for more it cuts sums into other parts.
 THREADS = 2

@@ -18,6 +18,7 @@ import itertools
 import json
 import os
 import platform
+import re
 import subprocess
 import sys
 import threading
@@ -69,8 +70,6 @@ def run_study(
     except Timeout:
         raise StudyError(f"{path}: another process is writing to it. Wait for it to end, or stop it.") from None
     with lock:
-        if path.exists():
-            os.truncate(path, path.read_bytes().rfind(b"\n") + 1)  # half a line at its end, which a killed study leaves
         done = load_runs(path) if path.exists() else []
         if others := _others(done, made_from):
             found = "{candidate} with seed {seed} was made from other layers, settings or data than this study"
@@ -81,7 +80,10 @@ def run_study(
         missing = [(name, seed) for seed, name in dict.fromkeys(wanted) if (name, seed) not in there]
         runs = (delayed(train_apart)(*run, epochs, _fingerprint(made_from, *run)) for run in missing)
         bar = progress_bar(len(missing), "study", unit="run", smoothing=0)
+        lines = _lines(path) if path.exists() else []
         with _workers(jobs, scheduler) as parallel, path.open("ab") as file, bar as shown:
+            file.truncate(len(b"\n".join(lines)))
+            file.write(b"\n" if lines else b"")
             for run in parallel(runs):
                 file.write(json.dumps(run).encode() + b"\n")
                 file.flush()
@@ -98,7 +100,7 @@ def train_apart(name: str, seed: int, epochs: int, made_from: str) -> Run:
     with open(standard_input), open(open_end, "w"):
         done = subprocess.run(command, cwd=ROOT, stdin=standard_input, capture_output=True, text=True, errors="replace")
     if done.returncode:
-        last = done.stderr.strip().rpartition("\n")[2].removeprefix("helpers.study.StudyError: ")
+        last = re.sub(r"^helpers\.\w+\.\w+: ", "", done.stderr.strip().rpartition("\n")[2])
         raise StudyError(f"Training {name} with seed {seed} failed, exit code {done.returncode}: {last}")
     return json.loads(done.stdout)
 
@@ -146,7 +148,7 @@ def outcome(
 def load_runs(path: Path = RUNS) -> list[Run]:
     """The runs in a file, by candidate and seed, but for half a line at its end; a StudyError if it is no study."""
     try:
-        lines = path.read_bytes().split(b"\n")[:-1]
+        lines = _lines(path)
     except OSError as error:
         raise StudyError(f"{path}: no study can be read ({error.strerror}). `make study` makes one.") from None
     runs: dict[tuple[str, int], Run] = {}
@@ -166,12 +168,24 @@ def load_runs(path: Path = RUNS) -> list[Run]:
     return [runs[key] for key in sorted(runs)]
 
 
+def _lines(path: Path) -> list[bytes]:
+    """The lines of a study's file, but for the beginning of a run at its end, which a killed study leaves there."""
+    *lines, last = path.read_bytes().split(b"\n")
+    is_beginning = b'{"candidate"'.startswith(last[:12]) and not last.endswith(b"}}")
+    return lines if is_beginning else [*lines, last]
+
+
 def matching_runs(candidates: Sequence[Any], digits: Digits, settings: Any, path: Path = RUNS) -> list[Run]:
-    """The runs of a study if each of its networks is one of these, trained so on these digits, whatever the seed."""
+    """The runs of a study if each of its networks is one of these, trained so on these digits, whatever the seed.
+
+    None, either, of a study that has fewer than two of a network: that tells nothing of what seeds change.
+    """
     from helpers.training import made_from
 
     runs = load_runs(path)
-    return [] if _others(runs, {each.name: made_from(each, digits, settings) for each in candidates}) else runs
+    is_small = any(len(_of(each.name, runs)) < 2 for each in candidates)
+    others = _others(runs, {each.name: made_from(each, digits, settings) for each in candidates})
+    return [] if is_small or others else runs
 
 
 def _made_from(digits: Digits, epochs: int) -> MadeFrom:
@@ -185,7 +199,7 @@ def _made_from(digits: Digits, epochs: int) -> MadeFrom:
 
 
 def _fingerprint(made_from: MadeFrom, name: str, seed: int) -> str:
-    """Of a candidate that there is no more, it is that of no run."""
+    """Of all that decides a run's outcome; of a candidate that is no longer there, one that no run has."""
     return fingerprint(made_from.get(name, {}) | {"seed": seed})
 
 
@@ -231,11 +245,10 @@ def finals(runs: Sequence[Run], names: Sequence[str]) -> pd.DataFrame:
 def spread(finals: pd.DataFrame) -> pd.DataFrame:
     """Mean and standard deviation over the runs of each candidate, from what `finals` returns."""
     groups = finals.groupby("candidate", sort=False)
-    means, deviations = groups.mean(), groups.std()
-    columns = {"trainings": groups.size()}
-    for column in finals.columns:
-        columns |= {column: means[column], f"{column} sd": deviations[column]}
-    return pd.DataFrame(columns).rename_axis("network")
+    columns = [name for column in finals for name in (column, f"{column} sd")]
+    table = groups.mean().join(groups.std().add_suffix(" sd"))[columns]
+    table.insert(0, "trainings", groups.size())
+    return table.rename_axis("network")
 
 
 def wins(finals: pd.DataFrame, seed: int = 12345) -> pd.DataFrame:
@@ -243,7 +256,8 @@ def wins(finals: pd.DataFrame, seed: int = 12345) -> pd.DataFrame:
 
     One row per pair of candidates with at least two runs each: `by sum, % of pairs` and `by validation, % of pairs`,
     each with a 95 % interval, `low` to `high`, from SciPy's percentile bootstrap over the trainings. A tie counts half:
-    the share is the Mann-Whitney statistic over the number of pairs. No width only says that no training contradicts.
+    the share is the Mann-Whitney statistic over the number of pairs. If all trainings agree, an interval has no
+    width, which is not to say that no training ever would.
     """
     columns = [f"by {by}, {what}" for by in ("sum", "validation") for what in ("% of pairs", "low", "high")]
     rows: dict[str, list[float]] = {}
@@ -265,8 +279,7 @@ def share_of_wins(one: np.ndarray, other: np.ndarray, axis: int = -1) -> np.ndar
 
 def mean_history(runs: Sequence[Run], name: str) -> pd.DataFrame:
     """A candidate's accuracies and losses averaged over its runs: one row per epoch, columns as in a history."""
-    histories = [pd.DataFrame(run["history"]) for run in _of(name, runs)]
-    mean = sum(histories[1:], histories[0]) / len(histories)
+    mean = pd.concat([pd.DataFrame(run["history"]) for run in _of(name, runs)]).groupby(level=0).mean()
     return mean.set_axis(pd.RangeIndex(1, len(mean) + 1, name="epoch"))
 
 

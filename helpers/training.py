@@ -157,7 +157,7 @@ def train(candidate: Candidate, digits: Digits, settings: Settings) -> tuple[ker
                 callbacks=[_ShowProgress(bar), keras.callbacks.TerminateOnNaN(), _StopIfItDoesNotLearn()],
             )
     except KeyboardInterrupt:
-        said = f"training {candidate.name} was stopped, and nothing was stored. Run the cell again to train it."
+        said = f"training {candidate.name} was stopped, and nothing was stored. Start it again to train it."
         raise TrainingError(said) from None
     except ReadableError:
         raise

@@ -1,5 +1,6 @@
 """The commands behind the Makefile."""
 
+import errno
 import json
 import re
 from pathlib import Path
@@ -44,15 +45,6 @@ def test_command_that_cannot_be_understood(line, said, capsys):
     assert ended.value.code == 2 and said in capsys.readouterr().err
 
 
-def test_what_was_found_is_printed(tmp_path, capsys):
-    output = {"data": {"text/plain": ["dense is better.\n", "Really."]}}
-    cells = [{"source": ["# Digits"]}, {"source": ['display_id="first-screen"'], "outputs": [output]}]
-    (tmp_path / "done.ipynb").write_text(json.dumps({"cells": cells}))
-    commands.headline(tmp_path / "done.ipynb")
-    printed = capsys.readouterr().out
-    assert "dense is better.\nReally." in printed and "done.ipynb" in printed and "done.html" in printed
-
-
 def test_parameter_that_the_notebook_has_not(tmp_path):
     with pytest.raises(InputError, match="^PARAMETERS: the notebook has seed, epochs, batch_size; found epoch. "):
         commands.run([("epoch", "3"), ("seed", "1")], tmp_path)
@@ -63,9 +55,15 @@ def test_what_a_run_cannot_do_is_said_in_a_line(tmp_path, monkeypatch):
     monkeypatch.setenv("MNIST_DATA", "sample")
     with pytest.raises(SystemExit, match="^error: epochs: expected a whole number from 1 to .*; found 'three'.$"):
         commands.run([("epochs", "three")], tmp_path)
-    (tmp_path / "build").write_text("a file")
-    with pytest.raises(SystemExit, match="^error: build/ cannot be written: File exists. Make room, or check"):
-        commands.run([], tmp_path / "build")
+
+
+def test_what_the_system_refuses_is_said_in_a_line(monkeypatch):
+    def study(seeds, scheduler):
+        raise OSError(errno.EROFS, "Read-only file system", "study/runs.jsonl.lock")
+
+    monkeypatch.setattr(commands, "study", study)
+    with pytest.raises(SystemExit, match="^error: study/runs.jsonl.lock: Read-only file system. Make room, or check"):
+        commands.main(["study", "3"])
 
 
 def test_results_before_there_are_any(mnist, tmp_path, monkeypatch):

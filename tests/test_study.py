@@ -53,8 +53,13 @@ def test_runs_are_read_as_written(tmp_path):
     """In an order of their own: trainings that end in another order give the same figures. Half a line is no run."""
     runs = [run("conv", seed=2), run(seed=2), run(seed=10)]
     assert study.load_runs(write(tmp_path / "runs.jsonl", runs[::-1], end='{"candidate": "de')) == runs
+    ends = write(tmp_path / "runs.jsonl", runs)
+    ends.write_bytes(ends.read_bytes().removesuffix(b"\n"))  # as some editors do
+    assert study.load_runs(ends) == runs
     with pytest.raises(study.StudyError, match="line 4: dense with seed 2 is there already"):
         study.load_runs(write(tmp_path / "runs.jsonl", [*runs, run(seed=2)]))
+    with pytest.raises(study.StudyError, match="line 1: expected a run with"):
+        study.load_runs(write(tmp_path / "notes", [], end="notes, without an end of line"))
     with pytest.raises(study.StudyError, match="no study can be read .* `make study` makes one"):
         study.load_runs(tmp_path / "none.jsonl")
 
@@ -241,7 +246,7 @@ def test_committed_study_is_large_and_sound(committed):
 
 
 @pytest.mark.tensorflow
-def test_committed_study_is_of_these_networks(committed, mnist, monkeypatch):
+def test_committed_study_is_of_these_networks(committed, mnist, tmp_path, monkeypatch):
     """Of the layers, settings and data that the project has now; to find that out, no network is built."""
     from helpers import models
     from helpers.training import Settings
@@ -257,6 +262,8 @@ def test_committed_study_is_of_these_networks(committed, mnist, monkeypatch):
         (models.CANDIDATES, replace(mnist, digest="of other data"), settings),
     ):
         assert study.matching_runs(*others) == []
+    few = write(tmp_path / "runs.jsonl", [run for run in committed if run["candidate"] != "conv" or run["seed"] == 1])
+    assert study.matching_runs(models.CANDIDATES, mnist, settings, few) == []
 
 
 @pytest.mark.slow

@@ -190,7 +190,7 @@ def test_interrupted_training_leaves_nothing_and_is_done_again(sample):
     cells = page.evaluate(NOW)["cells"]
     ((interrupted, error),) = [(cell, each) for cell in cells for each in cell["outputs"] if "traceback" in each]
     assert "(conv, *own)" in interrupted["source"] and "step/s" not in text(interrupted)
-    said = "TrainingError: training conv was stopped, and nothing was stored. Run the cell again to train it."
+    said = "TrainingError: training conv was stopped, and nothing was stored. Start it again to train it."
     assert error["traceback"] == [said] and interrupted["outputs"][-1] == error
     shoot(page, "TrainingError", "interrupted")
     assert stored_models(project) == before and not any("conv-" in name for name in before if name.startswith("local"))

@@ -66,7 +66,7 @@ def test_other_parameters_on_the_sample(tmp_path, monkeypatch):
     assert "of 1,000 test images" in opening
     tables = [json.dumps(cell["outputs"]) for cell in cells if cell["cell_type"] == "code"]
     assert not any(", article" in table for table in tables)
-    assert sum("Left out: only the article's networks" in table for table in tables) >= 4
+    assert sum("Left out: it takes the article's networks" in table for table in tables) >= 4
 
 
 def solutions() -> list[str]:

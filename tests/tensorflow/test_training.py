@@ -329,7 +329,7 @@ def test_interrupted_training(run, tmp_path, monkeypatch, capfd):
     """Its message says what to do; nothing is left of it, and the next run trains."""
     with monkeypatch.context() as patch:
         patch.setattr(training._ShowProgress, "on_epoch_end", Mock(side_effect=KeyboardInterrupt))
-        said = "training flat was stopped, and nothing was stored. Run the cell again"
+        said = "training flat was stopped, and nothing was stored. Start it again"
         with pytest.raises(training.TrainingError, match=said) as error:
             run()
     shown = capfd.readouterr().err
