@@ -7,15 +7,7 @@ from math import cos, pi, sin
 import nbformat
 import pytest
 from matplotlib.transforms import Bbox
-from test_browser import (
-    NOW,
-    SHOTS,
-    browser,  # noqa: F401 -- a fixture
-    choose,
-    jupyterlab,
-    opened,
-    run_all,
-)
+from test_browser import NOW, SHOTS, browser, choose, jupyterlab, opened, run_all  # noqa: F401 -- a fixture
 
 from tests.thorough.test_colours import contrast
 

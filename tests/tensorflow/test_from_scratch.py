@@ -3,8 +3,6 @@
 import json
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import nbformat
@@ -16,7 +14,8 @@ from helpers.startup import start_tensorflow
 start_tensorflow()
 import tensorflow as tf  # noqa: E402  once it is started
 
-from helpers import cache, models, training  # noqa: E402  TensorFlow must be started first
+from helpers import __main__ as commands  # noqa: E402  TensorFlow must be started first
+from helpers import cache, models, training  # noqa: E402
 from helpers.training import Settings  # noqa: E402
 from tests.same_bits import same_bits  # noqa: E402
 
@@ -51,19 +50,14 @@ def test_training_from_scratch(mnist, candidate):
     assert trained.predict(mnist.test_images).tobytes() == committed.predict(mnist.test_images).tobytes()
 
 
-def test_other_parameters_on_the_sample(tmp_path, monkeypatch):
+def test_other_parameters_on_the_sample(tmp_path, monkeypatch, capsys):
     """The notebook runs with parameters from outside, and says at its beginning what it ran on."""
     monkeypatch.setenv("MNIST_DATA", "sample")
-    monkeypatch.delenv("MNIST_NPZ", raising=False)
-    output = tmp_path / "other.ipynb"
-    command = [sys.executable, *f"-m papermill mnist_digits.ipynb {output} -p epochs 1 -p seed 7".split()]
-    subprocess.run(command, cwd=ROOT, check=True)
-    cells = json.loads(output.read_text())["cells"]
-    first = next(cell for cell in cells if 'display_id="first-screen"' in "".join(cell["source"]))
-    opening = "".join(first["outputs"][0]["data"]["text/plain"])
-    assert opening.startswith("This run used a sample instead of MNIST")
-    assert "seed 7 instead of 12345, epochs 1 instead of 5" in opening
-    assert "of 1,000 test images" in opening
+    commands.run([("epochs", "1"), ("seed", "7")], tmp_path)
+    printed = capsys.readouterr().out
+    assert printed.startswith("\nThis run used a sample instead of MNIST")
+    assert "seed 7 instead of 12345, epochs 1 instead of 5" in printed and "of 1,000 test images" in printed
+    cells = json.loads((tmp_path / "mnist_digits.ipynb").read_text())["cells"]
     tables = [json.dumps(cell["outputs"]) for cell in cells if cell["cell_type"] == "code"]
     assert not any(", article" in table for table in tables)
     assert sum("Left out: it takes the article's networks" in table for table in tables) >= 4

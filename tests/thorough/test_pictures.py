@@ -6,10 +6,9 @@ After a change of a figure that is meant, draw the pictures anew, and look at th
 
 The same after a change of matplotlib's version, which may set lines a little differently.
 
-The pictures are small and blurred: on another machine a letter may be a fraction of a pixel off or have other edges,
-which is then hardly a difference, while a missing word still is. Root mean squares of the differences, in grey levels
-of 255, as measured here: letters with other edges or of another font 0.6 to 1.3, a missing label or a wrong figure
-from 2.0.
+The pictures are small and blurred: on another machine letters may have other edges, which is then hardly a difference.
+Root mean squares of the differences, in grey levels of 255: letters with other edges or of another font 0.6 to 1.3, a
+missing label or a wrong figure from 2.0.
 """
 
 from pathlib import Path
