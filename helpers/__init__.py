@@ -1,1 +1,1 @@
-"""The machinery behind ``mnist_digits.ipynb``: one subject a module."""
+"""The machinery behind ``mnist_digits.ipynb``: one subject per module."""

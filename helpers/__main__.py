@@ -54,8 +54,8 @@ def retrain() -> None:
     """Train again the models that come with the project."""
     digits = load_mnist()
     if not digits.is_full:
-        why = f"trained on the complete data set, and only a sample is at hand: {digits.sample_reason}"
-        raise DataError(f"The project's models are {why}. Let MNIST_NPZ name an mnist.npz, or allow a download.")
+        found = f"trained on the complete data set, and only a sample is at hand: {digits.sample_reason}"
+        raise DataError(f"The project's models are {found}. Let MNIST_NPZ name an mnist.npz, or allow a download.")
     from helpers.startup import start_tensorflow
 
     start_tensorflow()
@@ -89,10 +89,11 @@ def results() -> None:
         return
     try:
         fresh, stored = (json.loads(path.read_text(encoding="utf-8")) for path in (RESULTS, CHECKED_RESULTS))
-    except (OSError, ValueError) as error:
+        names = sorted(fresh.keys() | stored.keys())
+    except (OSError, ValueError, AttributeError) as error:
         advice = "`make run` writes those of a run, `git checkout tests` brings the others back"
         sys.exit(f"error: no results can be read ({error}). {advice}.")
-    if differing := sorted(name for name in fresh | stored if not _alike(fresh.get(name), stored.get(name))):
+    if differing := [name for name in names if not _alike(fresh.get(name), stored.get(name))]:
         found = f"{', '.join(differing)} differ from tests/results.json, which the text is checked against"
         sys.exit(f"error: {found}. If that is as intended: make refresh, then correct the text.")
 
@@ -170,6 +171,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         sys.exit(f"error: {where}{error.strerror or error}. Make room, or check permissions, and start it again.")
+    except KeyboardInterrupt:
+        sys.exit("Stopped. What was stored before is as it was.")
 
 
 if __name__ == "__main__":

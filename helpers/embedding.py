@@ -29,7 +29,10 @@ def neighbour_graph(images: np.ndarray, n_neighbors: int = 5) -> csr_matrix:
 
 
 def spectral_embedding(graph: csr_matrix, seed: int = 12345) -> np.ndarray:
-    """The two eigenvectors of a graph's Laplacian after the constant one, (n, 2); only their ratios mean anything."""
+    """The two eigenvectors of a graph's Laplacian after the constant one, (n, 2); only their ratios mean anything.
+
+    M. Belkin, P. Niyogi, "Laplacian eigenmaps for dimensionality reduction and data representation", 2003.
+    """
     solver = "arpack" if graph.shape[0] <= ARPACK_UP_TO else "amg"
     method = SpectralEmbedding(2, affinity="precomputed", random_state=seed, eigen_solver=solver)
     state = np.random.get_state()

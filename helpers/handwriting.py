@@ -108,7 +108,8 @@ def _ink(picture: np.ndarray, name: str) -> np.ndarray:
     # There is more paper than ink, so ink is where the long tail is.
     contrast *= np.sign((contrast * contrast * contrast).mean())
     below = -contrast[contrast <= 0]
-    noise = 1.4826 * np.median(below) if below.size else np.inf  # none is below, if there are a few pixels only
+    # The standard deviation, if noise is normally distributed; none is below where there are a few pixels only.
+    noise = 1.4826 * np.median(below) if below.size else np.inf
     no_ink = f"{name}: expected a digit, found no ink that stands out from the paper. Write larger or darker, or crop."
     for _ in range(2):  # once more, without what is at the border, which may be darker than ink
         most = np.quantile(contrast, 0.9999)  # not the maximum, which may be a speck
@@ -169,7 +170,8 @@ def _paper(picture: np.ndarray) -> np.ndarray:
     steps = tuple(slice(None, None, -(-side // 32)) for side in picture.shape)
     terms = np.kron(rows[steps[0]], columns[steps[1]])
     shades, weights = picture[steps].ravel().astype(float), 1.0
-    # Iterated least squares heed far pixels, the inky ones, less and less (S. Geman, D. E. McClure, 1987).
+    # Iterated least squares give far pixels, the inky ones, less and less weight (S. Geman, D. E. McClure, "Statistical
+    # methods for tomographic image reconstruction", 1987).
     for scale in np.geomspace(128, 8, 30):
         # First a constant: where ink takes up almost half of the picture, a polynomial would pass between the two.
         used = terms[:, : 1 if scale > 32 else 16]

@@ -84,8 +84,8 @@ class Candidate:
         try:
             network = keras.Sequential([keras.Input(self.input_shape), *made], name=self.name)
         except Exception as error:  # of whatever kind: a layer may be a reader's own
-            why = f"Keras cannot make a network of these layers for images of shape {self.input_shape}: {reason(error)}"
-            raise InputError(f"{self.name}: {why} Correct its layers or its input_shape.") from error
+            said = f"Keras cannot make a network of these layers for images of shape {self.input_shape}"
+            raise InputError(f"{self.name}: {said}: {reason(error)} Correct its layers or its input_shape.") from error
         optimizer = FusedAdam(LEARNING_RATE, name=OPTIMIZER)
         network.compile(optimizer, loss=LOSS, metrics=["accuracy"], steps_per_execution=STEPS_PER_CALL)
         return network
@@ -155,9 +155,10 @@ def architecture(network: Candidate | keras.Sequential) -> list[dict[str, Any]]:
             settings = _plain(layer.get_config())
             settings.pop("name", None)
             if type(layer).__module__.startswith("keras."):  # the defaults of a reader's own layer may change
-                parameters = inspect.signature(type(layer).__init__).parameters
-                defaults = {name: each.default for name, each in parameters.items() if each.default != each.empty}
-                defaults |= {"trainable": True}
+                kinds = reversed(type(layer).__mro__)  # a layer hands on to its base class what it does not take itself
+                inits = [inspect.signature(kind.__init__) for kind in kinds]  # type: ignore[misc]
+                parameters = [each for init in inits for each in init.parameters.values()]
+                defaults = {each.name: each.default for each in parameters if each.default != each.empty}
                 settings = {key: value for key, value in settings.items() if value != _plain(defaults.get(key))}
         except Exception as error:  # of whatever kind: a layer may be a reader's own, or none
             name = getattr(layer, "name", layer)

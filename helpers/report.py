@@ -49,6 +49,8 @@ def prepare_display() -> None:
     pd.set_option("display.float_format", number, "display.max_colwidth", None, "display.width", 200)
     if shell := get_ipython():  # there is none where a test runs the cell by itself
         shell.ast_node_interactivity = "last_expr"
+        for formatter in shell.display_formatter.formatters.values():
+            formatter.pop(Figure, None)
         shell.display_formatter.formatters["image/png"].for_type(Figure, plots.as_png)
 
 

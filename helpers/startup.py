@@ -129,7 +129,7 @@ def _silent_stderr() -> Iterator[None]:
         os.dup2(held.fileno(), 2)
         try:
             yield
-        except BaseException:
+        except Exception:  # not where somebody has interrupted it
             held.seek(0)
             kept.write(held.read())
             raise

@@ -10,6 +10,8 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
+from tests.test_notebook import CODE, source
+
 ROOT = Path(__file__).parent.parent
 REQUIREMENTS = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
 PINS = [line for line in REQUIREMENTS if line and not line.startswith("#")]
@@ -63,14 +65,15 @@ HOSTILE = {
     ".keras/keras.json": '{"backend": "jax", "floatx": "float16", "image_data_format": "channels_first"}',
     ".config/matplotlib/matplotlibrc": "axes.facecolor: black\ntext.color: white\nlines.linewidth: 5\nfont.size: 20\n",
     ".ipython/profile_default/startup/mine.py": "import pandas\npandas.set_option('display.max_rows', 3)\n",
-    ".ipython/profile_default/ipython_config.py": "c.InteractiveShell.ast_node_interactivity = 'all'\n",
+    ".ipython/profile_default/ipython_config.py": "c.InteractiveShell.ast_node_interactivity = 'all'\n"
+    "c.InlineBackend.figure_formats = {'svg'}\n",
+    "other/helpers/__init__.py": "1 / 0\n",
 }
-START = "from helpers.startup import start_tensorflow\nstart_tensorflow()\n"
 CELLS = [
-    f"%matplotlib inline\n{START}from helpers import report\nreport.prepare_display()",
-    "import numpy as np, pandas as pd\nfrom helpers import models, plots\n'one'\npd.DataFrame(np.eye(9) / 7)",
+    source(CODE[0]),
+    "'one'\npd.DataFrame(np.eye(9) / 7)",
     "models.summary(models.CONV.build())",
-    "import keras\nkeras.config.floatx(), keras.config.image_data_format(), keras.backend.backend()",
+    "keras.config.floatx(), keras.config.image_data_format(), keras.backend.backend()",
     "plots.history_curves({'dense': {'accuracy': [0.1, 0.9], 'val_accuracy': [0.2, 0.8]}}, 'Two epochs')",
 ]
 
@@ -80,9 +83,9 @@ CELLS = [
 def test_what_the_user_has_set_for_other_projects_stays_out(tmp_path):
     """In JupyterLab, too, which `make` does not shut off: a notebook's outputs are those of an empty home."""
     outputs = []
-    for files, more in (({}, {}), (HOSTILE, {"KERAS_BACKEND": "torch"})):
-        home = tmp_path / f"{len(files)}"
-        home.mkdir()
+    hostile = {"KERAS_BACKEND": "torch", "PYTHONSAFEPATH": "1", "PYTHONPATH": str(tmp_path / "hostile" / "other")}
+    for name, files, more in (("empty", {}, {}), ("hostile", HOSTILE, hostile)):
+        (home := tmp_path / name).mkdir()
         for name, content in files.items():
             (home / name).parent.mkdir(parents=True, exist_ok=True)
             (home / name).write_text(content)

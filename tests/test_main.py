@@ -57,19 +57,28 @@ def test_what_a_run_cannot_do_is_said_in_a_line(tmp_path, monkeypatch):
         commands.run([("epochs", "three")], tmp_path)
 
 
-def test_what_the_system_refuses_is_said_in_a_line(monkeypatch):
-    def study(seeds, scheduler):
-        raise OSError(errno.EROFS, "Read-only file system", "study/runs.jsonl.lock")
+@pytest.mark.parametrize(
+    ("event", "said"),
+    [
+        (OSError(errno.EROFS, "Read-only", "runs.jsonl.lock"), "^error: runs.jsonl.lock: Read-only. Make room, or"),
+        (KeyboardInterrupt(), "^Stopped. What was stored before"),
+    ],
+)
+def test_what_ends_a_command_is_said_in_a_line(monkeypatch, event, said):
+    def refresh():
+        raise event
 
-    monkeypatch.setattr(commands, "study", study)
-    with pytest.raises(SystemExit, match="^error: study/runs.jsonl.lock: Read-only file system. Make room, or check"):
-        commands.main(["study", "3"])
+    monkeypatch.setattr(commands, "refresh", refresh)
+    with pytest.raises(SystemExit, match=said):
+        commands.main(["refresh"])
 
 
 def test_results_before_there_are_any(mnist, tmp_path, monkeypatch):
     monkeypatch.setattr(commands, "RESULTS", tmp_path / "results.json")
-    with pytest.raises(SystemExit, match=r"^error: no results can be read \(.*results.json.*`make run` writes those"):
-        commands.main(["results"])
+    for said in ("results.json", "'list' object"):
+        with pytest.raises(SystemExit, match=rf"^error: no results can be read \(.*{said}.*`make run` writes those"):
+            commands.main(["results"])
+        (tmp_path / "results.json").write_text("[1]")
 
 
 ALIKE = [(196.541, 196.544), (0.985700, 0.985704), (0.3329920, 0.3329878), ({"a": [1, 2.0]}, {"a": [1, 2.0]})]

@@ -185,17 +185,18 @@ def test_layers_that_cannot_tell_their_settings():
             models.architecture(candidate(make))
 
 
-def test_default_that_a_newer_keras_adds_is_the_same_layer(monkeypatch):
+@pytest.mark.parametrize("kind", [layers.Dropout, layers.Layer])
+def test_default_that_a_newer_keras_adds_is_the_same_layer(kind, monkeypatch):
     """Else each new version would lose the stored models, and the study."""
     before = models.architecture(models.DENSE)
-    plain, made = layers.Dropout.get_config, layers.Dropout.__init__
+    plain, made = kind.get_config, kind.__init__
 
-    def newer(self, rate, noise_shape=None, seed=None, whole_rows=False, **kwargs):
-        made(self, rate, noise_shape, seed, **kwargs)
+    def newer(self, *arguments, whole_rows=False, trainable=True, **kwargs):
+        made(self, *arguments, trainable=trainable, **kwargs)
         self.whole_rows = whole_rows
 
-    monkeypatch.setattr(layers.Dropout, "__init__", newer)
-    monkeypatch.setattr(layers.Dropout, "get_config", lambda self: plain(self) | {"whole_rows": self.whole_rows})
+    monkeypatch.setattr(kind, "__init__", newer)
+    monkeypatch.setattr(kind, "get_config", lambda self: plain(self) | {"whole_rows": self.whole_rows})
     assert models.architecture(models.DENSE) == before
     (described,) = models.architecture(candidate(lambda: layers.Dropout(0.1, whole_rows=True)))
     assert described["whole_rows"] is True
