@@ -8,7 +8,7 @@ from scipy.stats import t
 
 from helpers.embedding import isolation
 from helpers.evaluation import top_pairs, wilson_columns
-from helpers.study import Run, mean_history, share_of_wins
+from helpers.study import Run, share_of_wins
 
 SEED, EPOCHS, BATCH_SIZE = 12345, 5, 64
 # percent, after the last epoch
@@ -114,13 +114,14 @@ def _learning(runs: Sequence[Run]) -> Finding:
     """Averaged over the runs, do both accuracies rise with each epoch, and is the loss lowest after the last?"""
     statements, here = {}, []
     for name in TRAINING:
-        mean = mean_history(runs, name)
+        histories = [pd.DataFrame(run["history"]) for run in runs if run["candidate"] == name]
+        mean = pd.concat(histories).groupby(level=0).mean()
         rising = bool((mean[["accuracy", "val_accuracy"]].diff()[1:] > 0).all(axis=None))
         lowest = mean["val_loss"].idxmin()
         statements[f"accuracies of {name} rise"] = rising
         statements[f"loss of {name} is lowest at the end"] = bool(lowest == mean.index[-1])
         rise = f"mean accuracies {'rise' if rising else 'do not rise'} with each epoch"
-        here.append(f"{name}: {rise}, mean validation loss lowest after epoch {lowest}")
+        here.append(f"{name}: {rise}, mean validation loss lowest after epoch {lowest + 1}")
     return "no overfitting; both accuracies generally rise", "; ".join(here), statements
 
 

@@ -277,12 +277,6 @@ def share_of_wins(one: np.ndarray, other: np.ndarray, axis: int = -1) -> np.ndar
     return 100 * ((one > other).mean(axis=(-2, -1)) + (one == other).mean(axis=(-2, -1)) / 2)
 
 
-def mean_history(runs: Sequence[Run], name: str) -> pd.DataFrame:
-    """A candidate's accuracies and losses averaged over its runs: one row per epoch, columns as in a history."""
-    mean = pd.concat([pd.DataFrame(run["history"]) for run in _of(name, runs)]).groupby(level=0).mean()
-    return mean.set_axis(pd.RangeIndex(1, len(mean) + 1, name="epoch"))
-
-
 def last_changes(runs: Sequence[Run], names: Sequence[str]) -> pd.DataFrame:
     """What the last epoch does to the validation loss of networks with several runs; it rises when they overfit.
 

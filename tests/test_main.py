@@ -2,7 +2,6 @@
 
 import errno
 import json
-import re
 from pathlib import Path
 
 import nbformat
@@ -88,14 +87,6 @@ OTHERS += [({"a": 1}, {"b": 1}), ([1.0, 2.0], [1.0]), (1.0, None)]
 
 def test_results_are_compared_in_the_digits_that_are_printed():
     assert all(commands._alike(*pair) for pair in ALIKE) and not any(commands._alike(*pair) for pair in OTHERS)
-
-
-def test_commands_are_run_though_a_folder_has_their_name():
-    """As `study` has: make takes a target that exists for done, unless it is declared phony."""
-    makefile = (commands.ROOT / "Makefile").read_text()
-    phony = re.search(r"^\.PHONY: (.*)$", makefile, re.MULTILINE)[1].split()
-    listed = re.findall(r"^([a-z-]+):.*  ## ", makefile, re.MULTILINE)
-    assert sorted(phony) == sorted(listed) and "study" in listed
 
 
 # For refresh: all is stored, or nothing.
