@@ -22,19 +22,11 @@ PAGE = Path(__file__).with_name("pad.js")
 EXAMPLE = [66, 66, 92, 42, 136, 46, 150, 78, 128, 100, 96, 106, 136, 112, 158, 140, 136, 176, 64, 170]
 
 
-def draw(networks: Mapping[str, Any]) -> "Pad":
-    """A pad to draw on, where a person runs the cell whose value it is; elsewhere a picture of it, with a sentence.
-
-    What reads the drawings has a name and a `predict`, such as that of `training.TrainedModel`.
-    """
-    return Pad(networks)
-
-
 @dataclass(frozen=True)
 class Pad:
-    """What `draw` returns."""
+    """A pad to draw on, where a person runs the cell whose value it is; elsewhere a picture of it, with a sentence."""
 
-    networks: Mapping[str, Any]
+    networks: Mapping[str, Any]  # by name, what reads the drawings: it has a `predict`, as `training.TrainedModel` has
 
     def read(self, drawing: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """The image that `as_mnist` makes of a drawing, and the networks' answers."""

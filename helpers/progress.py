@@ -11,6 +11,8 @@ from tqdm import tqdm
 class _Output:
     """A file of one line, for tqdm: an output of the running cell, which each `write` replaces."""
 
+    encoding = "utf-8"  # so that tqdm draws blocks
+
     def __init__(self, display: Any):
         self._handle = display({"text/plain": ""}, raw=True, display_id=True)
 

@@ -35,7 +35,7 @@ SOURCE = f"""
 import numpy as np
 from helpers import pad
 {inspect.getsource(Counter)}
-pad.draw({{"counter": Counter()}})
+pad.Pad({{"counter": Counter()}})
 """
 
 
@@ -44,13 +44,13 @@ def expected(picture):
 
 
 def test_networks_get_the_drawing_as_they_get_pictures():
-    image, answers = pad.draw({"one": Counter(), "two": Counter()}).read(PICTURE)
+    image, answers = pad.Pad({"one": Counter(), "two": Counter()}).read(PICTURE)
     assert np.array_equal(image, as_mnist(PICTURE)) and list(answers) == ["one", "two"]
     assert answers["one"].argmax() == answers["two"].argmax() == expected(PICTURE)
 
 
 def test_without_jupyter_it_is_a_picture():
-    bundle, metadata = pad.draw({"one": Counter()})._repr_mimebundle_()
+    bundle, metadata = pad.Pad({"one": Counter()})._repr_mimebundle_()
     assert bundle.keys() == {"text/plain", "image/png"} and bundle["text/plain"] == pad.TO_DRAW
     assert pad.TO_DRAW in metadata["image/png"]["alt"]
     picture = np.asarray(Image.open(io.BytesIO(base64.b64decode(bundle["image/png"]))).convert("L"))
@@ -146,7 +146,7 @@ def test_drawing_is_answered_and_a_wrong_one_with_a_sentence(page, live):
 
 @pytest.mark.thorough
 def test_network_that_fails_is_answered_with_its_error(page):
-    source = SOURCE.replace("pad.draw", "drawn = pad.draw") + "counter = drawn.networks['counter']\ndrawn"
+    source = SOURCE.replace("pad.Pad", "drawn = pad.Pad") + "counter = drawn.networks['counter']\ndrawn"
     output = shown(page.run(source))
     page.run("counter.predict = None")
     assert ask(page, output, PICTURE) == {"sentence": "'NoneType' object is not callable."}

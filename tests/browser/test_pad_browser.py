@@ -16,7 +16,7 @@ SOURCES = [
     "from helpers.data import load_mnist\nfrom helpers.training import Settings, train_or_load",
     "digits = load_mnist()\ncandidates = models.DENSE, models.CONV, models.CONV_NORMALISED\n"
     "networks = {each.name: train_or_load(each, digits, Settings()) for each in candidates}",
-    "pad.draw(networks)",
+    "pad.Pad(networks)",
 ]
 ANSWERED = "document.querySelector('.pad .answers').ariaBusy === 'false'"
 KERNEL = "jupyterapp.shell.currentWidget.sessionContext.session.kernel"
