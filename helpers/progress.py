@@ -36,5 +36,3 @@ def progress_bar(total: int, description: str, **options: Any) -> Iterator[tqdm]
         yield bar
     finally:
         bar.close()
-        if in_notebook:  # its last line would be stored, with clock times
-            stream.write("")
