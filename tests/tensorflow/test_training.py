@@ -248,11 +248,13 @@ def end(process):
 def test_killed_at_moments_of_training_and_storing(tmp_path):
     """The next run loads a whole model or trains it again, to the same last bit; nothing else is left."""
     _, outcome, lines = end(start(tmp_path / "first"))
-    for part in range(10):
-        models = tmp_path / str(part)
-        assert start(models, fatal=1 + lines * part // 10).wait() == -signal.SIGKILL
-        assert end(start(models))[1] == outcome
-        assert the_entry(models).name.startswith("flat-") and {path.name for path in models.iterdir()} <= LEFT
+    moments = {tmp_path / str(part): 1 + lines * part // 10 for part in range(10)}
+    for two in zip(*[iter(moments)] * 2, strict=True):  # at once, for two cores
+        killed = [start(folder, fatal=moments[folder]) for folder in two]
+        assert [process.wait() for process in killed] == [-signal.SIGKILL] * 2
+        for folder, process in [(folder, start(folder)) for folder in two]:
+            assert end(process)[1] == outcome
+            assert the_entry(folder).name.startswith("flat-") and {path.name for path in folder.iterdir()} <= LEFT
 
 
 @pytest.mark.slow
