@@ -1,12 +1,18 @@
-"""The process and the machine: start TensorFlow so that it computes alike everywhere, and tell what it computes with.
+"""How TensorFlow computes in this process, and what may change that.
 
-The environment variable `MNIST_COMPUTE` has a say: ``portable``, the default, gives the same weights to the last
-bit on every x86-64 Linux machine with AVX2, however many cores it has; ``native`` lets TensorFlow choose
-instructions and threads, on the CPU; ``gpu`` lets it compute on a visible GPU as well.
+If `start_tensorflow` is the first to import TensorFlow, a training gives the same weights, to the
+last bit, on every x86-64 Linux machine with AVX2, however many cores it has. Such arithmetic is
+called portable. The environment variable `MNIST_COMPUTE` may ask for another one:
+
+- ``portable`` is the default;
+- ``native`` lets TensorFlow choose instructions and threads, on the CPU;
+- ``gpu`` lets it choose as well, and compute on a visible GPU.
 """
 
+import hashlib
 import os
 import platform
+import re
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -15,27 +21,52 @@ from pathlib import Path
 
 from helpers.checks import InputError
 
-# TensorFlow reads these at its import: oneDNN's kernels everywhere, not only where they gain most, and in
-# them no instruction that only some processors have.
+# TensorFlow reads these at its import: oneDNN's kernels everywhere, not only where they gain most,
+# and in them no instruction that only some processors have. A user's own value is respected.
 PORTABLE = {"TF_ENABLE_ONEDNN_OPTS": "1", "ONEDNN_MAX_CPU_ISA": "AVX2"}
-# Keras reads its settings from a file in the home folder; where this points it finds, and leaves, only its defaults.
-KERAS = {"KERAS_BACKEND": "tensorflow", "KERAS_HOME": str(Path(__file__).parent.parent / "build" / "keras")}
+# Keras reads its settings from a file in the home folder. Where this points, it finds only its
+# defaults, and leaves them there.
+KERAS = {
+    "KERAS_BACKEND": "tensorflow",
+    "KERAS_HOME": str(Path(__file__).parent.parent / "build" / "keras"),
+}
+# Dozens of variables of these kinds change what is computed: how many epochs Keras trains, whether
+# XLA compiles, how precisely oneDNN multiplies. So all are shut out, but for those known to be
+# harmless: what is logged, and how the memory of a GPU is used.
+KINDS = ("TF_", "KERAS_", "XLA_", "ONEDNN_", "DNNL_")
+HARMLESS = re.compile(r"TF_CPP_\w+|TF_GPU_\w+|TF_FORCE_GPU_ALLOW_GROWTH")
 # With one thread or two, oneDNN adds up in the same order; for more it cuts sums into other parts.
 THREADS = 2
 DIFFER = "last digits may differ from those of other machines"
 
 
 def start_tensorflow(threads: int = 0) -> None:
-    """Import TensorFlow without its start-up messages, before anything else does, and make it deterministic.
+    """Import TensorFlow without its start-up messages, and make it deterministic.
 
-    It has so many threads; 0 for THREADS if portable, else for its own choice. An InputError if MNIST_COMPUTE is none
-    of its values, or Keras has another backend; a RuntimeError if TensorFlow has another number of threads already.
+    Call this before anything else imports TensorFlow. Environment variables that may change what
+    it computes (`KINDS`) are removed from this process.
+
+    Parameters
+    ----------
+    threads
+        How many threads TensorFlow may use; 0 for `THREADS` if its arithmetic is to be portable,
+        else for TensorFlow's own choice.
+
+    Raises
+    ------
+    InputError
+        If `MNIST_COMPUTE` is none of its values, or Keras already runs on another backend.
+    RuntimeError
+        If TensorFlow has already computed with another number of threads.
     """
-    way, is_first = _way(), "tensorflow" not in sys.modules
+    mode, is_first = _mode(), "tensorflow" not in sys.modules
+    if is_first:
+        for name in _unknown_variables():
+            del os.environ[name]
     os.environ |= KERAS
-    if way == "portable" and is_first:
+    if mode == "portable" and is_first:
         for name, value in PORTABLE.items():
-            os.environ.setdefault(name, value)  # what the user has set stays, and `notices` says so
+            os.environ.setdefault(name, value)
         threads = threads or THREADS
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with _silent_stderr():
@@ -44,44 +75,99 @@ def start_tensorflow(threads: int = 0) -> None:
     if (backend := keras.backend.backend()) != "tensorflow":
         found = f"Keras was imported with the backend {backend} before the project could prepare it"
         raise InputError(f"{found}. Restart the kernel, and run this first.")
-    # It announces each model that is stored, with its path, and warns that each training is traced again.
+    # Keras may have read limits to each `fit` and `predict` when something else imported it.
+    keras.config.set_max_epochs(None)
+    keras.config.set_max_steps_per_epoch(None)
+    # It announces each model that is stored, with its path, and warns that each training is traced.
     tf.get_logger().setLevel("ERROR")
     tf.config.experimental.enable_op_determinism()
     if threads:
         tf.config.threading.set_intra_op_parallelism_threads(threads)
         tf.config.threading.set_inter_op_parallelism_threads(threads)
-    if way != "gpu" and is_first:
+    if mode != "gpu" and is_first:
         tf.config.set_visible_devices([], "GPU")
+    if is_first and not _is_x86():
+        with _silent_stderr():
+            # On arm64, oneDNN reads /sys at its first use, and complains where that isn't mounted.
+            tf.linalg.matmul(tf.ones((8, 8)), tf.ones((8, 8)))
 
 
-def notices() -> list[str]:
-    """What keeps this process, once TensorFlow is started, from the results of others, or leaves a GPU idle."""
+def deviations() -> list[str]:
+    """Say in a sentence each what keeps this process, once TensorFlow is started, from portable bits.
+
+    The list is empty where the same bits are promised.
+    """
     import tensorflow as tf
 
     found = []
-    if (way := _way()) != "portable":
-        found.append(f"MNIST_COMPUTE={way} was set for this run: {DIFFER}.")
+    if (mode := _mode()) != "portable":
+        found.append(f"MNIST_COMPUTE={mode} was set for this run")
     else:
-        if tf.config.list_physical_devices("GPU"):
-            found.append(f"There is a GPU, which this run left idle; MNIST_COMPUTE=gpu lets it be used: {DIFFER}.")
         for name, value in PORTABLE.items():
             if (set_to := os.environ.get(name, value)) != value:
-                found.append(f"{name} is {set_to} instead of {value} in this run: {DIFFER}.")
+                found.append(f"{name} is {set_to} instead of {value} in this run")
+        threads = tf.config.threading.get_intra_op_parallelism_threads()
         if not PORTABLE.keys() <= os.environ.keys():
-            found.append(f"TensorFlow was imported before the project could prepare it: {DIFFER}.")
+            found.append("TensorFlow was imported before the project could prepare it")
+        elif not 1 <= threads <= THREADS:
+            found.append(f"TensorFlow was given {threads} threads instead of {THREADS}")
+    # Those that were set before TensorFlow was imported are gone, unless something else imported it.
+    found += [f"{name} is set in this run" for name in _unknown_variables()]
     if not _has_avx2():
-        found.append(f"This machine is no x86-64 processor with AVX2 under Linux: {DIFFER}.")
+        found.append("This machine is no x86-64 processor with AVX2 under Linux")
+    return [f"{each}: {DIFFER}." for each in found]
+
+
+def notices() -> list[str]:
+    """Say what a reader must know first about this process, once TensorFlow is started.
+
+    That is each of `deviations`, and whether a GPU is left idle.
+    """
+    import tensorflow as tf
+
+    found = deviations()
+    if _mode() == "portable" and tf.config.list_physical_devices("GPU"):
+        idle = "There is a GPU, which this run left idle; MNIST_COMPUTE=gpu lets it be used"
+        found.append(f"{idle}: {DIFFER}.")
     return found
 
 
+def require_portable(what: str) -> None:
+    """Raise an InputError, once TensorFlow is started, if this process deviates from portable bits.
+
+    Parameters
+    ----------
+    what
+        What is to be made and must have the same bits everywhere, as the error names it.
+    """
+    if found := deviations():
+        advice = "Unset what is named here, or do it on an x86-64 Linux machine with AVX2."
+        raise InputError(f"{what} must be computed portably. {' '.join(found)} {advice}")
+
+
+def other_arithmetic() -> dict[str, dict[str, str]]:
+    """Return the part of a training's identity that says how TensorFlow computes.
+
+    Returns
+    -------
+    Nothing if the bits are portable: then they are the same wherever the training takes place.
+    Else `arithmetic`, under that name: a training elsewhere may give other bits.
+    """
+    return {"arithmetic": arithmetic()} if deviations() else {}
+
+
 def arithmetic() -> dict[str, str]:
-    """What decides the last bits of a computation with TensorFlow in this process, besides versions."""
+    """Return what decides, besides versions, the last bits that TensorFlow computes here."""
     import numpy as np
     import tensorflow as tf
 
-    option = os.environ.get("TF_ENABLE_ONEDNN_OPTS", "auto")  # TensorFlow decides by itself where nothing is set
-    instructions = os.environ.get("ONEDNN_MAX_CPU_ISA", "all")
+    # TensorFlow decides by itself whether to use oneDNN where nothing is set.
+    option = os.environ.get("TF_ENABLE_ONEDNN_OPTS", "auto")
+    # The limit has a meaning on x86-64 alone.
+    instructions = os.environ.get("ONEDNN_MAX_CPU_ISA", "all") if _is_x86() else "all"
     simd = np.show_config(mode="dicts")["SIMD Extensions"]
+    # Not the values themselves: another program's, such as Terraform's, may be secrets.
+    unknown = {name: _digest(os.environ[name]) for name in _unknown_variables()}
     return {
         "system": f"{platform.system()} {platform.machine()}",
         "processor": processor(),
@@ -90,6 +176,7 @@ def arithmetic() -> dict[str, str]:
         "NumPy SIMD": (simd.get("found") or simd["baseline"])[-1],
         "threads": str(tf.config.threading.get_intra_op_parallelism_threads()),
         "device": "GPU" if tf.config.get_visible_devices("GPU") else "CPU",
+        **unknown,
     }
 
 
@@ -101,11 +188,31 @@ def processor() -> str:
     return platform.processor() or platform.machine()
 
 
-def _way() -> str:
-    way = os.environ.get("MNIST_COMPUTE") or "portable"
-    if way not in ("portable", "native", "gpu"):
-        raise InputError(f"MNIST_COMPUTE is {way!r}; expected portable, native or gpu. Set it to one, or unset it.")
-    return way
+def _mode() -> str:
+    """Return what `MNIST_COMPUTE` asks for, or raise an InputError."""
+    mode = os.environ.get("MNIST_COMPUTE") or "portable"
+    if mode not in ("portable", "native", "gpu"):
+        expected = "expected portable, native or gpu"
+        raise InputError(f"MNIST_COMPUTE is {mode!r}; {expected}. Set it to one, or unset it.")
+    return mode
+
+
+def _unknown_variables() -> list[str]:
+    """Return the names of variables that may change what is computed and aren't the project's."""
+    ours = PORTABLE.keys() | KERAS.keys()
+    return sorted(
+        name
+        for name in os.environ.keys() - ours
+        if name.startswith(KINDS) and not HARMLESS.fullmatch(name)
+    )
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def _is_x86() -> bool:
+    return platform.machine() in ("x86_64", "AMD64")
 
 
 def _has_avx2() -> bool:

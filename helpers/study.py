@@ -7,7 +7,8 @@ A study is a file of JSON lines, one per finished run::
     confusion          counts of the test images, 10 x 10: rows true, columns predicted
     misread, taken_for indices of the test images that are read wrongly, and the digits read there
     seconds            how long the training took
-    made_from, data    fingerprint of all that decides what comes out, and the data's SHA-256
+    made_from, data    fingerprint of what was asked for, with the arithmetic where that is not the
+                       portable one, and the data's SHA-256
     made_with          versions and arithmetic
 
 Every run has a process with one thread to itself, so what comes out does not depend on how many run at once, nor
@@ -44,8 +45,10 @@ ROOT = Path(__file__).parent.parent
 RUNS = ROOT / "study" / "runs.jsonl"
 KEYS = {*"candidate seed history confusion misread taken_for seconds made_from data made_with".split()}
 
+WHAT_COUNTS = "other layers, settings, data or arithmetic"
+
 Run = dict[str, Any]
-MadeFrom = Mapping[str, dict[str, Any]]  # of each candidate, all that decides what comes out, but for the seed
+MadeFrom = Mapping[str, dict[str, Any]]  # of each candidate, what is asked for, but for the seed
 
 
 class StudyError(ReadableError):
@@ -72,7 +75,7 @@ def run_study(
     with lock:
         done = load_runs(path) if path.exists() else []
         if others := _others(done, made_from):
-            found = "{candidate} with seed {seed} was made from other layers, settings or data than this study"
+            found = f"{{candidate}} with seed {{seed}} was made from {WHAT_COUNTS} than this study"
             remedy = "Two studies do not mix: move the file away, or name another."
             raise StudyError(f"{path}: {found.format_map(others[0])}. {remedy}")
         there = {(run["candidate"], run["seed"]) for run in done}
@@ -121,8 +124,8 @@ def train_here(name: str, seed: int, epochs: int, made_from: str) -> None:
     digits = load_mnist()
     if _fingerprint(_made_from(digits, epochs), name, seed) != made_from:
         machine = f"{platform.node()}, whose data is {digits.name}, SHA-256 {digits.digest[:8]}...,"
-        remedy = "Use the same commit and mnist.npz on every machine."
-        raise StudyError(f"{machine} would train {name} from other layers, settings or data than the study. {remedy}")
+        remedy = "Use the same commit, mnist.npz and MNIST_COMPUTE on every machine."
+        raise StudyError(f"{machine} would train {name} from {WHAT_COUNTS} than the study. {remedy}")
     (candidate,) = (candidate for candidate in models.CANDIDATES if candidate.name == name)
     start = time.perf_counter()
     network, history = training.train(candidate, digits, training.Settings(seed=seed, epochs=epochs))
@@ -176,15 +179,17 @@ def _lines(path: Path) -> list[bytes]:
 
 
 def matching_runs(candidates: Sequence[Any], digits: Digits, settings: Any, path: Path = RUNS) -> list[Run]:
-    """The runs of a study if each of its networks is one of these, trained so on these digits, whatever the seed.
+    """Return the runs of a study if each is of one of these networks, trained so on these digits.
 
-    None, either, of a study that has fewer than two of a network: that tells nothing of what seeds change.
+    Whatever their seed, and with the portable arithmetic or that of this process. The list is also
+    empty if a network has fewer than two runs: these tell nothing of what seeds change.
     """
     from helpers.training import made_from
 
     runs = load_runs(path)
     is_small = any(len(_of(each.name, runs)) < 2 for each in candidates)
-    others = _others(runs, {each.name: made_from(each, digits, settings) for each in candidates})
+    portable = {each.name: made_from(each, digits, settings) for each in candidates}
+    others = _others(_others(runs, portable), _with_own_arithmetic(portable))
     return [] if is_small or others else runs
 
 
@@ -195,11 +200,22 @@ def _made_from(digits: Digits, epochs: int) -> MadeFrom:
     from helpers import models, training
 
     settings = training.Settings(epochs=epochs)
-    return {candidate.name: training.made_from(candidate, digits, settings) for candidate in models.CANDIDATES}
+    asked = {each.name: training.made_from(each, digits, settings) for each in models.CANDIDATES}
+    return _with_own_arithmetic(asked)
+
+
+def _with_own_arithmetic(made_from: MadeFrom) -> MadeFrom:
+    """Add to what is asked for the arithmetic of this process, unless that is the portable one."""
+    from helpers.startup import other_arithmetic
+
+    own = other_arithmetic()
+    if own:  # it is asked of a process that only directs the runs, too, and each run has one thread
+        own["arithmetic"] |= {"threads": "1"}
+    return {name: asked | own for name, asked in made_from.items()}
 
 
 def _fingerprint(made_from: MadeFrom, name: str, seed: int) -> str:
-    """Of all that decides a run's outcome; of a candidate that is no longer there, one that no run has."""
+    """Of what a run is asked for; of a candidate that is no longer there, one that no run has."""
     return fingerprint(made_from.get(name, {}) | {"seed": seed})
 
 

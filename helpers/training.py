@@ -3,6 +3,7 @@
 import math
 import platform
 import re
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -18,7 +19,7 @@ from helpers.checks import InputError, ReadableError, reason
 from helpers.data import Digits
 from helpers.models import LEARNING_RATE, LOSS, OPTIMIZER, Candidate, architecture
 from helpers.progress import progress_bar
-from helpers.startup import arithmetic
+from helpers.startup import arithmetic, other_arithmetic
 
 MODELS = Path(__file__).parent.parent / "models"
 BATCHES_AT_ONCE = 10  # converted in one go; more would only take more memory
@@ -79,7 +80,15 @@ class TrainedModel:
 
 
 def made_from(candidate: Candidate, digits: Digits, settings: Settings) -> dict[str, Any]:
-    """All that decides the outcome of a training, as JSON has it; an InputError if the layers cannot be described."""
+    """Describe what a training is asked for, as JSON has it.
+
+    With the same versions and the same arithmetic, equal descriptions give equal bits.
+
+    Raises
+    ------
+    InputError
+        If the layers cannot be described.
+    """
     fixed = {"optimizer": OPTIMIZER, "learning_rate": LEARNING_RATE, "loss": LOSS}
     description = {"name": candidate.name, "pixels": candidate.pixels, **fixed, **asdict(settings)}
     shape = [int(side) for side in candidate.input_shape]
@@ -95,24 +104,31 @@ def made_with() -> dict[str, str]:
 def train_or_load(candidate: Candidate, digits: Digits, settings: Settings, models: Path = MODELS) -> TrainedModel:
     """Load the model that this training would give, or train it and store it.
 
-    The models that come with the project stand in ``models/<name>``. Whatever is trained here goes to ``models/local``,
-    beside what was trained there before; a damaged entry is moved there, too. If the model could not be stored, its
-    origin says where and why not. Errors are those of `made_from` and `train`; nothing is stored then.
+    Notes
+    -----
+    The models that come with the project stand in ``models/<name>``. They were computed portably,
+    and are loaded whatever the arithmetic of this process is. What is trained here goes to
+    ``models/local``, beside what was trained there before; a damaged entry is moved there, too.
+    It is loaded again only by a process of the same arithmetic. If the model could not be stored,
+    its origin says where and why not. Errors are those of `made_from` and `train`; nothing is
+    stored then.
     """
     wanted = made_from(candidate, digits, settings)
-    local = models / "local" / f"{candidate.name}-{cache.fingerprint(wanted)}"
+    identity = wanted | other_arithmetic()
+    local = models / "local" / f"{candidate.name}-{cache.fingerprint(identity)}"
+    places = {models / candidate.name: wanted, local: identity}
     try:
         try:
             with cache.locked(models):
-                return _look_up(candidate, wanted, models / candidate.name, local)
+                return _look_up(candidate, places)
         except OSError as obstacle:  # whole models can be loaded without the lock, too, but nothing may be moved
-            return _look_up(candidate, wanted, models / candidate.name, local, obstacle)
+            return _look_up(candidate, places, obstacle)
     except cache.CacheError as error:
         origin = f"{candidate.name}: trained here ({error})"
     network, history = train(candidate, digits, settings)
     try:
         with cache.locked(models):
-            store(network, history, local, wanted)
+            store(network, history, local, identity)
     except Exception as error:  # such as a full disk, or layers that TensorFlow cannot export
         origin += f", but it could not be stored in {local.relative_to(models.parent)} ({_cause(error)})"
     return TrainedModel(candidate, network, history, origin)
@@ -164,6 +180,12 @@ def train(candidate: Candidate, digits: Digits, settings: Settings) -> tuple[ker
     except Exception as error:  # of whatever kind, from deep inside of Keras or from a layer of one's own
         said = f"{candidate.name} cannot be trained: {reason(error)} Nothing was stored. {ADVICE}"
         raise TrainingError(said) from error
+    # Keras itself can be told to shorten each training (`keras.config.set_max_epochs`).
+    steps, expected = int(network.optimizer.iterations), settings.epochs * len(shuffled)
+    if steps != expected or len(fitted.history["loss"]) != settings.epochs:
+        seen = f"{steps:,} training steps instead of {expected:,}, so something has shortened it"
+        advice = "Undo what has changed Keras's own settings, or restart the kernel."
+        raise TrainingError(f"{candidate.name} was given {seen}. Nothing was stored. {advice}")
     return network, {key: [float(value) for value in fitted.history[key]] for key in sorted(fitted.history)}
 
 
@@ -245,15 +267,30 @@ class _StopIfItDoesNotLearn(keras.callbacks.Callback):
 
 
 def _look_up(
-    candidate: Candidate, made_from: dict[str, Any], shipped: Path, local: Path, obstacle: OSError | None = None
+    candidate: Candidate, places: Mapping[Path, dict[str, Any]], obstacle: OSError | None = None
 ) -> TrainedModel:
-    """The model from the cache, or a CacheError that says why there is none; damaged entries are set aside."""
+    """Load the model from the first of two folders that has it, and set damaged ones aside.
+
+    Parameters
+    ----------
+    places
+        The folder of the project's own model and that of a local one, each with what a model there
+        must have been made from.
+    obstacle
+        Why nothing may be moved, if so.
+
+    Raises
+    ------
+    CacheError
+        If neither folder has it; the message says what is missing, changed or damaged.
+    """
+    shipped, local = places
     damages: list[str] = []
     # Settings of one's own make the project's model a mismatch; what is in a local folder belongs to its name.
     harmless = {shipped: (cache.EntryNotFound, cache.EntryMismatch), local: (cache.EntryNotFound,)}
-    for folder in (shipped, local):
+    for folder, expected in places.items():
         try:
-            model = _load(candidate, folder, made_from)
+            model = _load(candidate, folder, expected)
             return replace(model, origin="; the one that comes with the project is ".join([model.origin, *damages]))
         except harmless[folder]:
             continue
@@ -266,15 +303,20 @@ def _look_up(
                 where = f"it could not be set aside: {_cause(hindrance)}"
             damages.append(f"{error}; {where}")
     changed: list[list[str]] = []
-    for folder in (shipped, *sorted(local.parent.glob(f"{candidate.name}-????????"))):
+    entries = [*sorted(local.parent.glob(f"{candidate.name}-????????")), shipped]
+    for folder in entries:
         with suppress(cache.CacheError):  # whoever asks for that one will hear of its damage
-            changed.append(cache.changes(folder, made_from))
+            changed.append(cache.changes(folder, places.get(folder, places[local])))
     fewest = min(changed, key=len, default=["no cached model"])
     raise cache.CacheError("; ".join(damages) or ", ".join(fewest))
 
 
 def _load(candidate: Candidate, folder: Path, made_from: dict[str, Any]) -> TrainedModel:
+    """Load a model, or raise a CacheError that says why it cannot be used."""
     entry = cache.load(folder, made_from)
+    epochs = {len(values) for values in entry.history.values()}
+    if epochs != {made_from["epochs"]}:
+        raise cache.CacheError(f"damaged: its history has {max(epochs)} epochs instead of {made_from['epochs']}")
     try:
         versions = "TensorFlow {TensorFlow} on {processor}".format_map(entry.made_with)
         layer = keras.layers.TFSMLayer(str(entry.saved_model), call_endpoint="serve")

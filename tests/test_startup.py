@@ -18,8 +18,9 @@ ROOT = Path(__file__).parent.parent
 
 def python(program, **environment):
     """What a new process prints, and then what it says on stderr."""
-    command, clean = [sys.executable, "-c", program], os.environ.keys() - {*startup.PORTABLE, "MNIST_COMPUTE"}
-    environment = {name: os.environ[name] for name in clean} | environment
+    command, ours = [sys.executable, "-c", program], (*startup.KINDS, "MNIST_COMPUTE")
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+    environment = clean | environment
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return done.stdout + done.stderr
@@ -85,12 +86,14 @@ def test_errors_reach_a_notebook_in_a_sentence():
     assert all(len("".join(error.traceback).splitlines()) >= 3 for (error,) in errors[len(foreseen) :])
 
 
-def started(before="", **environment):
+def started(before="", after="", **environment):
     """Variables, arithmetic and notices of a new process that starts TensorFlow."""
     said = python(
         f"import json, os, sys\n{before}\nfrom helpers import startup\nstartup.start_tensorflow()\n"
+        "shown = startup.arithmetic(), startup.notices()\n"
+        f"{after}\n"
         "variables = {name: os.environ.get(name) for name in (*startup.PORTABLE, 'MNIST_COMPUTE')}\n"
-        "print(json.dumps([variables, startup.arithmetic(), startup.notices()]))",
+        "print(json.dumps([variables, *shown]))",
         **environment,
     )
     return json.loads(said.splitlines()[0])
@@ -106,6 +109,68 @@ def test_arithmetic_is_portable_unless_told_otherwise():
     assert variables == startup.PORTABLE | {"MNIST_COMPUTE": None} and notices == []
     assert is_portable(arithmetic) and (arithmetic["threads"], arithmetic["device"]) == ("2", "CPU")
     assert re.fullmatch(r"\w+ family \d+ model \d+", arithmetic["processor"])  # a virtual machine may give any name
+
+
+# Of each kind one that changes what is computed, and one that no version knows yet.
+HOSTILE = {
+    "TF_XLA_FLAGS": "--tf_xla_auto_jit=2 --tf_xla_cpu_global_jit",
+    "TF_FUNCTION_JIT_COMPILE_DEFAULT": "1",
+    "TF_OF_TOMORROW": "1",
+    "KERAS_MAX_EPOCHS": "1",
+    "KERAS_MAX_STEPS_PER_EPOCH": "5",
+    "KERAS_OF_TOMORROW": "1",
+    "XLA_FLAGS": "--xla_cpu_enable_fast_math=true",
+    "XLA_OF_TOMORROW": "1",
+    "ONEDNN_DEFAULT_FPMATH_MODE": "BF16",
+    "ONEDNN_OF_TOMORROW": "1",
+    "DNNL_DEFAULT_FPMATH_MODE": "BF16",
+    "DNNL_OF_TOMORROW": "1",
+}
+
+
+@pytest.mark.tensorflow
+def test_variables_that_may_change_what_is_computed_are_shut_out():
+    """By their kind. `tests/tensorflow/test_portable.py` trains with them."""
+    _, plain, notices = started()
+    before = "os.environ['TF_CPP_MAX_VLOG_LEVEL'] = '0'  # known to be harmless"
+    left = f"assert not {{*{[*HOSTILE]}}} & os.environ.keys() and 'TF_CPP_MAX_VLOG_LEVEL' in os.environ"
+    limits = "import keras; assert keras.config.max_epochs() is keras.config.max_steps_per_epoch() is None"
+    assert started(before, f"{left}; {limits}", **HOSTILE)[1:] == [plain, notices]
+
+
+@pytest.mark.thorough
+@on_avx2
+@pytest.mark.tensorflow
+def test_what_came_before_the_project_is_undone_or_said():
+    """Limits to each training are lifted; a flag that TensorFlow may have read is named, and part of the arithmetic."""
+    hostile = {name: HOSTILE[name] for name in ("KERAS_MAX_EPOCHS", "KERAS_MAX_STEPS_PER_EPOCH", "TF_XLA_FLAGS")}
+    limits = "import keras; assert keras.config.max_epochs() is keras.config.max_steps_per_epoch() is None"
+    _, arithmetic, notices = started("import keras", limits, **hostile)
+    assert hostile.keys() <= arithmetic.keys() and "jit" not in str(arithmetic)
+    assert [notice.partition(":")[0] for notice in notices] == [
+        "TensorFlow was imported before the project could prepare it",
+        *(f"{name} is set in this run" for name in hostile),
+    ]
+
+
+@pytest.mark.tensorflow
+def test_what_is_committed_is_computed_portably_or_not_at_all():
+    after = (
+        "from helpers.checks import InputError\n"
+        "try: startup.require_portable('models/')\n"
+        "except InputError as error: os.environ['MNIST_COMPUTE'] = str(error)"
+    )
+    variables, _, (notice,) = started("", after, MNIST_COMPUTE="native")
+    expected = f"models/ must be computed portably. {notice} Unset what is named here, or do it on an x86-64"
+    assert variables["MNIST_COMPUTE"].startswith(expected)
+
+
+@pytest.mark.thorough
+@pytest.mark.tensorflow
+def test_arithmetic_names_no_instructions_that_a_processor_has_not():
+    """Told that it is an arm64 processor, for which oneDNN knows no such limit."""
+    _, arithmetic, notices = started("import platform; platform.machine = lambda: 'aarch64'")
+    assert arithmetic["oneDNN"] == "all" and arithmetic["AVX2"] == "no" and len(notices) == 1
 
 
 @pytest.mark.thorough
@@ -139,7 +204,7 @@ def test_a_visible_gpu_is_left_idle_unless_asked_for(compute, said):
         "del sys.modules['tensorflow']  # to be imported again\n"
     )
     variables, _, notices = started(before, MNIST_COMPUTE=compute)
-    assert said in notices[0]
+    assert said in " ".join(notices)
     assert (variables["ONEDNN_MAX_CPU_ISA"] == "([], 'GPU')") == (compute == "portable")
 
 

@@ -124,7 +124,7 @@ def test_misread_images_and_confusions_by_hand():
 
 @pytest.mark.thorough
 @pytest.mark.tensorflow
-def test_a_study_is_continued_not_repeated(on_the_sample, tmp_path, capfd):
+def test_a_study_is_continued_not_repeated(on_the_sample, tmp_path, capfd, monkeypatch):
     path = tmp_path / "new" / "runs.jsonl"
     assert study.run_study([1], path, epochs=1, names=["dense"]) == 1
     assert "study" in capfd.readouterr().err
@@ -138,10 +138,13 @@ def test_a_study_is_continued_not_repeated(on_the_sample, tmp_path, capfd):
     assert done["data"] == load_mnist().digest and done["made_with"]["processor"]
     assert study.run_study([1, 1], path, epochs=1, names=["dense"]) == 0
     assert study.load_runs(path) == [done]
-    with pytest.raises(study.StudyError, match="dense with seed 1 was made from other layers, settings or data"):
+    with pytest.raises(study.StudyError, match=f"dense with seed 1 was made from {study.WHAT_COUNTS}"):
         study.run_study([1], path, epochs=2)
+    with pytest.raises(study.StudyError, match=study.WHAT_COUNTS), monkeypatch.context() as patch:
+        patch.setenv("MNIST_COMPUTE", "native")
+        study.run_study([1, 2], path, epochs=1, names=["dense"])
     # By the process that would train, as on a machine of a cluster with another data set or another commit:
-    with pytest.raises(study.StudyError, match="seed 1 failed, exit code 1: .*other layers, settings or data"):
+    with pytest.raises(study.StudyError, match=f"seed 1 failed, exit code 1: .*{study.WHAT_COUNTS}"):
         study.train_apart("dense", 1, 1, made_from="0a1b2c3d")
     with FileLock(f"{path}.lock"), pytest.raises(study.StudyError, match="another process is writing to it"):
         study.run_study([1], path, epochs=1)
@@ -262,6 +265,24 @@ def test_committed_study_is_of_these_networks(committed, mnist, tmp_path, monkey
         assert study.matching_runs(*others) == []
     few = write(tmp_path / "runs.jsonl", [run for run in committed if run["candidate"] != "conv" or run["seed"] == 1])
     assert study.matching_runs(models.CANDIDATES, mnist, settings, few) == []
+
+
+@pytest.mark.tensorflow
+def test_a_study_of_other_arithmetic_is_shown_only_where_that_is_in_use(committed, mnist, tmp_path, monkeypatch):
+    """The committed study, whose arithmetic is the portable one, is shown everywhere."""
+    from helpers import models, startup
+    from helpers.training import Settings, made_from
+
+    startup.start_tensorflow()
+    arguments = models.CANDIDATES, mnist, Settings()
+    monkeypatch.setenv("MNIST_COMPUTE", "native")
+    assert study.matching_runs(*arguments) == committed
+    asked = study._with_own_arithmetic({each.name: made_from(each, mnist, Settings()) for each in models.CANDIDATES})
+    native = [done | {"made_from": study._fingerprint(asked, done["candidate"], done["seed"])} for done in committed]
+    path = write(tmp_path / "runs.jsonl", native)
+    assert study.matching_runs(*arguments, path) == native
+    monkeypatch.delenv("MNIST_COMPUTE")
+    assert study.matching_runs(*arguments, path) == [] or startup.deviations()
 
 
 @pytest.mark.slow

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from helpers import startup
+from tests.test_startup import HOSTILE
 
 WHY = "bits are promised for x86-64 processors with AVX2, under Linux"
 pytestmark = [pytest.mark.portable, pytest.mark.skipif(not startup._has_avx2(), reason=WHY)]
@@ -47,6 +48,10 @@ def test_same_bits_with_one_thread_and_with_two(threads):
 def test_same_bits_on_one_core():
     core = str(min(os.sched_getaffinity(0)))
     assert digests(start(["taskset", "-c", core, sys.executable])) == STORED
+
+
+def test_same_bits_whatever_else_is_set():
+    assert digests(start([sys.executable], **HOSTILE)) == STORED
 
 
 def test_other_instructions_give_other_bits():

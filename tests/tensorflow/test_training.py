@@ -12,10 +12,11 @@ from unittest.mock import Mock
 import numpy as np
 import pytest
 
-from helpers.startup import start_tensorflow
+from helpers.startup import deviations, start_tensorflow
 
 start_tensorflow()
-from keras import layers  # noqa: E402  TensorFlow must be started first
+import keras  # noqa: E402  TensorFlow must be started first
+from keras import layers  # noqa: E402
 
 from helpers import cache, models, training  # noqa: E402
 from helpers.checks import InputError  # noqa: E402
@@ -147,6 +148,45 @@ def test_what_is_changed_is_named_and_trained_beside_the_others(run, few, tmp_pa
         assert run(**changed).origin == f"flat: trained here ({change})"
         assert "loaded" in run(**changed).origin and "loaded" in run().origin
     assert len(list((tmp_path / "local").iterdir())) == 4
+
+
+@pytest.mark.skipif(bool(deviations()), reason="no bits are portable on this machine")
+def test_what_is_trained_here_is_loaded_only_in_the_same_arithmetic(run, the_projects, monkeypatch):
+    """But the project's own models are loaded in any."""
+    other = {"settings": replace(SETTINGS, seed=2)}
+    the_projects()
+    run(**other)
+    with monkeypatch.context() as patch:
+        patch.setenv("MNIST_COMPUTE", "native")
+        assert "flat: loaded from the cache" in run().origin
+        assert run(**other).origin == "flat: trained here (arithmetic changed)"
+        assert "flat: loaded from the cache" in run(**other).origin
+    assert "flat: loaded from the cache" in run(**other).origin
+
+
+@pytest.mark.filterwarnings("ignore:Limiting")
+@pytest.mark.parametrize(
+    ("limit", "steps"), [(keras.config.set_max_epochs, 4), (keras.config.set_max_steps_per_epoch, 2)]
+)
+def test_shortened_training_is_an_error_and_never_stored(run, tmp_path, monkeypatch, limit, steps):
+    """Two epochs of four steps are cut down to one epoch, or to one step each."""
+    monkeypatch.setattr(models, "STEPS_PER_CALL", 1)
+    limit(1)
+    try:
+        with pytest.raises(training.TrainingError, match=f"^flat was given {steps} training steps instead of 8, so"):
+            run(settings=replace(SETTINGS, epochs=2))
+    finally:
+        limit(None)
+    assert not (tmp_path / "local").exists()
+
+
+def test_model_with_a_history_of_other_length_is_trained_again(run, made_from, tmp_path):
+    history = run().history
+    entry = the_entry(tmp_path)
+    longer = {key: values * 2 for key, values in history.items()}
+    cache.store(entry, lambda folder: folder.mkdir(), longer, made_from, training.made_with())
+    assert "(damaged: its history has 2 epochs instead of 1; set aside as" in run().origin
+    assert "loaded" in run().origin
 
 
 def test_models_of_the_project_are_loaded_and_left_alone(run, the_projects, made_from, tmp_path):
