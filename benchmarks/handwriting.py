@@ -22,7 +22,7 @@ from sklearn.metrics import roc_auc_score
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 from helpers.handwriting import HandwritingError, as_mnist, read_picture  # noqa: E402
-from helpers.study import share_of_wins  # noqa: E402
+from helpers.variation import probability_of_superiority  # noqa: E402
 
 MEASURED, REPORT = HERE / "handwriting.json", HERE / "HANDWRITING.md"
 NONE = np.zeros((28, 28), np.uint8)
@@ -157,7 +157,7 @@ def pairs(table: pd.DataFrame, right: dict[str, np.ndarray]) -> dict[str, dict]:
     """In what share of the pairs of trainings a network reads more pictures than another; and by how many points."""
     rows = {}
     for first, second in itertools.combinations(right, 2):
-        won = share_of_wins(right[first].sum(axis=1), right[second].sum(axis=1))
+        won = probability_of_superiority(right[first].sum(axis=1), right[second].sum(axis=1))
         difference = right[first].mean(axis=0) - right[second].mean(axis=0)
         row = {"% of pairs": round(float(won), 2)}
         rows[f"{first} beats {second}"] = row | with_interval("difference, points", difference, table["source"])

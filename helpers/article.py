@@ -8,7 +8,8 @@ from scipy.stats import t
 
 from helpers.embedding import isolation
 from helpers.evaluation import top_pairs, wilson_columns
-from helpers.study import Run, share_of_wins
+from helpers.study import Run
+from helpers.variation import probability_of_superiority
 
 SEED, EPOCHS, BATCH_SIZE = 12345, 5, 64
 # percent, after the last epoch
@@ -127,7 +128,7 @@ def _learning(runs: Sequence[Run]) -> Finding:
 
 def _choice(finals: pd.DataFrame) -> Finding:
     dense, conv = finals.loc["dense"], finals.loc["conv"]
-    by_sum, by_validation = (float(share_of_wins(dense[by], conv[by])) for by in ("sum %", "validation %"))
+    by_sum, by_validation = (float(probability_of_superiority(dense[by], conv[by])) for by in ("sum %", "validation %"))
     here = f"larger sum in {by_sum:.0f} % of seed pairs, lower validation accuracy in {100 - by_validation:.0f} %"
     statements = {"larger sum": by_sum >= OFTEN, "lower validation accuracy": 100 - by_validation >= OFTEN}
     return "larger sum, lower validation accuracy", here, statements

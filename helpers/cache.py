@@ -4,10 +4,12 @@ An entry is a folder::
 
     saved_model/       a TensorFlow SavedModel
     history.pickle     the training's history: accuracy and loss, epoch by epoch
-    manifest.json      what the model was made from and with, and the SHA-256 of every file
+    manifest.json      the training's inputs (what was asked for) and environment (versions and
+                       arithmetic), and the SHA-256 of every file
 
-It is written to a temporary folder, ``.<name>.writing``, and renamed when it is whole. The digests prove that an
-entry is what was once written, nothing more: a SavedModel from a stranger is a stranger's program.
+It is written to a temporary folder, ``.<name>.writing``, and renamed when it is whole. The digests
+prove that an entry is what was once written, nothing more: a SavedModel from a stranger is a
+stranger's program.
 """
 
 import hashlib
@@ -28,21 +30,26 @@ from filelock import FileLock
 
 from helpers.checks import ReadableError, read_at_most
 
-SAVED_MODEL, HISTORY, MANIFEST = "saved_model", "history.pickle", "manifest.json"
-MAX_HISTORY_BYTES, MAX_MANIFEST_BYTES = 64 * 1024, 1_000_000
+SAVED_MODEL = "saved_model"
+HISTORY = "history.pickle"
+MANIFEST = "manifest.json"
+MAX_HISTORY_BYTES = 64 * 1024
+MAX_MANIFEST_BYTES = 1_000_000
 LOCK_SECONDS = 60  # storing a model takes less than one
 PROTOCOL = 4
-# All that pickle writes for a dict of lists of floats. None of these can name code, or ask for much memory.
+# All that pickle writes for a dict of lists of floats. None of these can name code, or ask for
+# much memory.
 OPCODES = set(
     "PROTO FRAME STOP MARK MEMOIZE EMPTY_DICT SETITEM SETITEMS EMPTY_LIST APPEND APPENDS "
     "SHORT_BINUNICODE BINUNICODE BINFLOAT".split()
 )
-# Other files in an entry, such as a file manager leaves there, do no harm.
+# What TensorFlow reads of an entry. Other files, such as a file manager leaves there, do no harm.
 READ_BY_TENSORFLOW = re.compile(
-    rf"{SAVED_MODEL}/(saved_model\..*|fingerprint\.pb|keras_metadata\.pb|variables/variables\..*|assets.*/.*)"
+    rf"{SAVED_MODEL}/(saved_model\..*|fingerprint\.pb|keras_metadata\.pb"
+    r"|variables/variables\..*|assets.*/.*)"
 )
 History = dict[str, list[float]]
-MadeFrom = Mapping[str, Any]
+Inputs = Mapping[str, Any]
 
 
 class CacheError(ReadableError):
@@ -54,7 +61,7 @@ class EntryNotFound(CacheError):
 
 
 class EntryMismatch(CacheError):
-    """There is an entry, but it was made from something else; the message says what has changed."""
+    """There is an entry of other inputs; the message says what has changed."""
 
 
 @dataclass(frozen=True)
@@ -63,27 +70,55 @@ class Entry:
 
     saved_model: Path
     history: History
-    made_with: dict[str, str]
+    environment: dict[str, str]
 
 
 @contextmanager
 def locked(root: Path) -> Iterator[None]:
-    """Keep other processes out of a cache, and clear away what killed ones left; an OSError if that cannot be done."""
+    """Keep other processes out of a cache, and clear away what killed ones have left there.
+
+    Raises
+    ------
+    OSError
+        If the folder cannot be made, locked or written to.
+    """
     root.mkdir(parents=True, exist_ok=True)
     with FileLock(root / ".lock", timeout=LOCK_SECONDS):
         for temporary in [*root.glob(".*.writing"), *root.glob("*/.*.writing")]:
-            if not (temporary.parent / MANIFEST).exists():  # inside an entry, such a folder is somebody else's
+            # Inside an entry, such a folder is somebody else's.
+            if not (temporary.parent / MANIFEST).exists():
                 _clear(temporary)
         yield
 
 
 def store(
-    folder: Path, write_model: Callable[[Path], None], history: History, made_from: MadeFrom, made_with: dict[str, str]
+    folder: Path,
+    write_model: Callable[[Path], None],
+    history: History,
+    inputs: Inputs,
+    environment: dict[str, str],
 ) -> None:
     """Write an entry, in place of any that is there; call this while the cache is `locked`.
 
-    `write_model` writes the SavedModel to the folder it is given; `made_from`, fit for JSON, is what `load` compares.
-    If something cannot be written, or `history` could not be read again (a CacheError), `folder` is as it was.
+    If that fails, `folder` is as it was.
+
+    Parameters
+    ----------
+    folder
+        Where the entry is to be.
+    write_model
+        Writes the SavedModel to the folder that it is given.
+    history
+        Lists of floats by name, all of the same length: one float per epoch.
+    inputs
+        What `load` compares; fit for JSON.
+    environment
+        Versions and arithmetic; kept, but not compared.
+
+    Raises
+    ------
+    CacheError
+        If the history could not be read again.
     """
     temporary = folder.with_name(f".{folder.name}.writing")
     new, old = temporary / "new", temporary / "old"
@@ -93,8 +128,10 @@ def store(
         (new / HISTORY).write_bytes(pickle.dumps(history, PROTOCOL))
         read_history(new / HISTORY)
         digests = {name: _digest(new / name) for name in _files(new)}
-        (new / MANIFEST).write_bytes(_sealed({"made_from": made_from, "made_with": made_with, "sha256": digests}))
-        # No single step replaces a full folder. Whoever is killed between these two leaves `old` for `_clear`.
+        manifest = {"inputs": inputs, "environment": environment, "sha256": digests}
+        (new / MANIFEST).write_bytes(_sealed(manifest))
+        # No single step replaces a full folder. If this process is killed between these two,
+        # `_clear` finds `old` and puts it back.
         if folder.exists():
             folder.rename(old)
         new.rename(folder)
@@ -102,17 +139,20 @@ def store(
         _clear(temporary)
 
 
-def _clear(temporary: Path) -> None:
-    """Remove a temporary folder. If no new entry has replaced the old one yet, the old one goes back."""
-    folder = temporary.with_name(temporary.name.removeprefix(".").removesuffix(".writing"))
-    if (temporary / "old").exists() and not folder.exists():
-        (temporary / "old").rename(folder)
-    shutil.rmtree(temporary, ignore_errors=True)
+def load(folder: Path, inputs: Inputs) -> Entry:
+    """Verify every file of an entry, and read it.
 
-
-def load(folder: Path, made_from: MadeFrom) -> Entry:
-    """Verify every file of an entry and read it; a CacheError if there is none, it is of something else, or damaged."""
-    if changed := changes(folder, made_from):
+    Raises
+    ------
+    EntryNotFound
+        If there is none.
+    EntryMismatch
+        If it was made from other inputs.
+    CacheError
+        If it is damaged.
+    """
+    changed = changes(folder, inputs)
+    if changed:
         raise EntryMismatch(", ".join(changed))
     manifest = _read_manifest(folder)
     found, expected = _files(folder), manifest["sha256"]
@@ -123,51 +163,90 @@ def load(folder: Path, made_from: MadeFrom) -> Entry:
             raise CacheError(f"damaged: {name} does not belong to it")
         if name in expected and _digest(folder / name) != expected[name]:
             raise CacheError(f"damaged: {name} has changed")
-    return Entry(folder / SAVED_MODEL, read_history(folder / HISTORY), manifest["made_with"])
+    return Entry(folder / SAVED_MODEL, read_history(folder / HISTORY), manifest["environment"])
 
 
-def changes(folder: Path, made_from: MadeFrom) -> list[str]:
-    """What differs from what an entry's manifest says, as in 'epochs changed from 5 to 3'; CacheErrors as in `load`."""
-    before, after = _read_manifest(folder)["made_from"], made_from
-    pairs = {key: (str(before.get(key)), str(after.get(key))) for key in {**after, **before}}
-    return [
-        f"{key} changed from {old} to {new}" if max(len(old), len(new)) <= 20 else f"{key} changed"
-        for key, (old, new) in pairs.items()
-        if before.get(key) != after.get(key)
-    ]
+def changes(folder: Path, inputs: Inputs) -> list[str]:
+    """Say how these inputs differ from an entry's, as in 'epochs changed from 5 to 3'.
+
+    Raises
+    ------
+    EntryNotFound, CacheError
+        If there is no entry, or its manifest is damaged.
+    """
+    before = _read_manifest(folder)["inputs"]
+    said = []
+    for key in {**inputs, **before}:
+        if before.get(key) != inputs.get(key):
+            old, new = str(before.get(key)), str(inputs.get(key))
+            is_short = max(len(old), len(new)) <= 20
+            said.append(f"{key} changed" + (f" from {old} to {new}" if is_short else ""))
+    return said
 
 
 def set_aside(folder: Path, to: Path) -> Path:
-    """Move an entry that cannot be used into another folder, and return its new path; call this while `locked`."""
+    """Move an entry that cannot be used into another folder; call this while `locked`.
+
+    Returns
+    -------
+    Where it is now.
+    """
     to.mkdir(parents=True, exist_ok=True)
-    targets = (to / f"{folder.name}.damaged-{number}" for number in itertools.count(1))
-    return folder.rename(next(target for target in targets if not target.exists()))
+    for number in itertools.count(1):
+        target = to / f"{folder.name}.damaged-{number}"
+        if not target.exists():
+            break
+    return folder.rename(target)
 
 
-def fingerprint(made_from: MadeFrom) -> str:
-    """Eight hexadecimal digits that differ, in all likelihood, when anything in `made_from` does."""
-    return hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()[:8]
+def fingerprint(inputs: Inputs) -> str:
+    """Return eight hexadecimal digits that differ, in all likelihood, when any input does."""
+    return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:8]
 
 
 def read_history(path: Path) -> History:
-    """Read a pickled history without running anything; a CacheError if it is none, or not as `store` writes it."""
+    """Read a pickled history without running anything that it may hold.
+
+    Raises
+    ------
+    CacheError
+        If it is no history, or not as `store` writes one.
+    """
     try:
         content = read_at_most(path, MAX_HISTORY_BYTES)
         for opcode, _, _ in pickletools.genops(content):
             if opcode.name not in OPCODES:
                 raise ValueError(f"opcode {opcode.name}")
         history = pickle.loads(content)
-        kinds, lengths = {*map(type, history.values())}, {*map(len, history.values())}
-        is_history = {*map(type, history)} == {str} and kinds == {list} and len(lengths) == 1 and 0 not in lengths
-        # There are other pickles of a history, such as one with more after its end, but `store` writes none of them.
-        if not is_history or pickle.dumps(history, PROTOCOL) != content:
-            raise ValueError("expected a dict of text keys, each with an equally long list of finite floats")
-        if not all(map(math.isfinite, itertools.chain(*history.values()))):  # an error, if it is no number
+        # Many pickles hold the same history, such as one with more bytes after its end. `store`
+        # writes just one of them.
+        if not _is_history(history) or pickle.dumps(history, PROTOCOL) != content:
+            expected = "a dict of text keys, each with an equally long list of finite floats"
+            raise ValueError(f"expected {expected}")
+        # `isfinite` raises an error for what is no number.
+        if not all(map(math.isfinite, itertools.chain(*history.values()))):
             raise ValueError("a value is not finite")
     except Exception as error:  # an unpickler may raise any
         what = getattr(error, "strerror", None) or error  # not the whole path
         raise CacheError(f"damaged: {path.name} is no training history ({what})") from None
     return history
+
+
+def _is_history(history: Any) -> bool:
+    """Whether this is a dict of texts and equally long lists, of which none is empty."""
+    key_types = {type(key) for key in history}
+    value_types = {type(values) for values in history.values()}
+    lengths = {len(values) for values in history.values()}
+    return key_types == {str} and value_types == {list} and len(lengths) == 1 and 0 not in lengths
+
+
+def _clear(temporary: Path) -> None:
+    """Remove a temporary folder. If no new entry has replaced the old one, put that back."""
+    name = temporary.name.removeprefix(".").removesuffix(".writing")
+    folder, old = temporary.with_name(name), temporary / "old"
+    if old.exists() and not folder.exists():
+        old.rename(folder)
+    shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _read_manifest(folder: Path) -> dict[str, Any]:
@@ -177,7 +256,7 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
         content = read_at_most(folder / MANIFEST, MAX_MANIFEST_BYTES)
         manifest = json.loads(content)
         del manifest["seal"]
-        if not all(isinstance(manifest[key], dict) for key in ("made_from", "made_with", "sha256")):
+        if not all(isinstance(manifest[key], dict) for key in ("inputs", "environment", "sha256")):
             raise ValueError
         if _sealed(manifest) != content or (folder / MANIFEST).is_symlink():
             raise CacheError(f"damaged: {MANIFEST} has changed")
@@ -188,18 +267,20 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
 
 
 def _sealed(manifest: Mapping[str, Any]) -> bytes:
-    """A manifest's file: with its own SHA-256 at the end, so that no byte of it can change unnoticed."""
+    """Return a manifest's file, with its own SHA-256 at its end: no byte can change unnoticed."""
     seal = hashlib.sha256(json.dumps(manifest).encode()).hexdigest()
     return json.dumps({**manifest, "seal": seal}, indent=2).encode() + b"\n"
 
 
 def _files(folder: Path) -> list[str]:
-    """Paths, relative to an entry, of everything in it but folders and the manifest."""
+    """List everything in an entry but folders and the manifest, by its path in the entry."""
     paths = (path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir())
-    return sorted(name for path in paths if (name := path.relative_to(folder).as_posix()) != MANIFEST)
+    names = {path.relative_to(folder).as_posix() for path in paths}
+    return sorted(names - {MANIFEST})
 
 
 def _digest(path: Path) -> str:
+    """Return a file's SHA-256, or what no file has if it is none."""
     if path.is_symlink() or not path.is_file():
         return "no regular file"
     try:

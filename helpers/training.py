@@ -22,22 +22,36 @@ from helpers.progress import progress_bar
 from helpers.startup import arithmetic, other_arithmetic
 
 MODELS = Path(__file__).parent.parent / "models"
-BATCHES_AT_ONCE = 10  # converted in one go; more would only take more memory
-# Images read at once, to validate and to predict. With some other sizes, 500 for one, the last bits depend on the
-# processor's caches: where matrices do not fit, oneDNN cuts them up among its threads in another way.
+# Batches that are converted in one go; more would only take more memory.
+BATCHES_AT_ONCE = 10
+# Images read at once, to validate and to predict. With some other sizes, such as 500, the last bits
+# depend on the processor's caches: where matrices do not fit into them, oneDNN cuts them up among
+# its threads in another way.
 ROWS_AT_ONCE = 256
-# Guessing reads a tenth of the digits; half as many steps teach each of the article's networks to read three in four.
-LEARNED, STEPS_TO_LEARN = 0.2, 50
-ADVICE = "Look at the layers, at the form of the pixels they are given, and at LEARNING_RATE in helpers/models.py."
+# A network that has not LEARNED this share of the digits after STEPS_TO_LEARN training steps never
+# will: guessing reads a tenth, and half as many steps teach each of the article's networks to read
+# three in four.
+LEARNED = 0.2
+STEPS_TO_LEARN = 50
+ADVICE = (
+    "Look at the layers, at the form of the pixels they are given, "
+    "and at LEARNING_RATE in helpers/models.py."
+)
 
 
 class TrainingError(ReadableError):
-    """A network cannot be trained, does not learn or cannot be stored; the message says what was seen."""
+    """A network cannot be trained, does not learn or cannot be stored."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What a training depends on besides the network and the data: whole numbers, or it is an InputError."""
+    """What a training depends on besides the network and the data.
+
+    Raises
+    ------
+    InputError
+        If one of them is no whole number, or out of range.
+    """
 
     seed: int = 12345
     epochs: int = 5
@@ -46,40 +60,67 @@ class Settings:
     def __post_init__(self) -> None:
         for name, least in (("seed", 0), ("epochs", 1), ("batch_size", 1)):
             value = getattr(self, name)
-            if isinstance(value, np.integer):  # it would be no number for JSON
-                object.__setattr__(self, name, value := int(value))
+            if isinstance(value, np.integer):  # which JSON could not write
+                value = int(value)
+                object.__setattr__(self, name, value)
             if type(value) is not int or not least <= value < 2**32:
-                raise InputError(f"{name}: expected a whole number from {least} to {2**32 - 1}; found {value!r}.")
+                expected = f"a whole number from {least} to {2**32 - 1}"
+                raise InputError(f"{name}: expected {expected}; found {value!r}.")
 
     @property
     def notice(self) -> str:
-        """What a reader must know first about a run with other settings; empty for the default ones."""
+        """What a reader must know first about a run with other settings; empty for the defaults."""
         own, defaults = asdict(self), asdict(Settings())
-        changed = ", ".join(f"{key} {own[key]} instead of {defaults[key]}" for key in own if own[key] != defaults[key])
-        return changed and (
-            f"This run used other settings than the article: {changed}. The numbers in the text "
-            "between the cells are those of the article's settings, not of this run."
+        changed = [f"{key} {own[key]} instead of {defaults[key]}" for key in own if own[key] != defaults[key]]
+        if not changed:
+            return ""
+        return (
+            f"This run used other settings than the article: {', '.join(changed)}. The numbers in "
+            "the text between the cells are those of the article's settings, not of this run."
         )
 
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """A network with its weights, and how it came by them."""
+    """A network with its weights, and how it came by them.
+
+    Parameters
+    ----------
+    candidate
+        What was trained.
+    network
+        The network. One that was loaded cannot be trained any further.
+    history
+        `accuracy`, `loss`, `val_accuracy` and `val_loss`, one float per epoch each.
+    origin
+        One line that says whether it was loaded or trained, and why.
+    """
 
     candidate: Candidate
-    network: keras.Sequential  # one that was loaded cannot be trained any further
-    history: cache.History  # `accuracy`, `loss`, `val_accuracy` and `val_loss`, one float per epoch
-    origin: str  # one line: whether it was loaded or trained, and why
+    network: keras.Sequential
+    history: cache.History
+    origin: str
 
     def predict(self, images: np.ndarray) -> np.ndarray:
-        """Probabilities of the ten classes, float32 (n, 10), for uint8 images (n, 28, 28)."""
+        """Return the probabilities of the ten classes.
+
+        Parameters
+        ----------
+        images
+            Pixels from 0 to 255, uint8, shape (n, 28, 28).
+
+        Returns
+        -------
+        float32, shape (n, 10).
+        """
         inputs = self.candidate.inputs(images)
-        if len(images) <= ROWS_AT_ONCE:  # the same bits, in 1 millisecond instead of the 50 that many batches need
+        # The same bits, in 1 millisecond instead of the 50 that it takes to set up many batches.
+        if len(images) <= ROWS_AT_ONCE:
             return self.network.predict_on_batch(inputs)
         return self.network.predict(inputs, batch_size=ROWS_AT_ONCE, verbose=0)
 
 
-def made_from(candidate: Candidate, digits: Digits, settings: Settings) -> dict[str, Any]:
+def describe_inputs(candidate: Candidate, digits: Digits, settings: Settings) -> dict[str, Any]:
     """Describe what a training is asked for, as JSON has it.
 
     With the same versions and the same arithmetic, equal descriptions give equal bits.
@@ -89,39 +130,61 @@ def made_from(candidate: Candidate, digits: Digits, settings: Settings) -> dict[
     InputError
         If the layers cannot be described.
     """
-    fixed = {"optimizer": OPTIMIZER, "learning_rate": LEARNING_RATE, "loss": LOSS}
-    description = {"name": candidate.name, "pixels": candidate.pixels, **fixed, **asdict(settings)}
-    shape = [int(side) for side in candidate.input_shape]
-    return description | {"layers": architecture(candidate), "input_shape": shape, "data": digits.digest}
+    return {
+        "name": candidate.name,
+        "pixels": candidate.pixels,
+        "optimizer": OPTIMIZER,
+        "learning_rate": LEARNING_RATE,
+        "loss": LOSS,
+        **asdict(settings),
+        "layers": architecture(candidate),
+        "input_shape": [int(side) for side in candidate.input_shape],
+        "data": digits.digest,
+    }
 
 
-def made_with() -> dict[str, str]:
-    """Versions, and what else decides the last digits of a training."""
-    versions = {"TensorFlow": tf.__version__, "Keras": keras.__version__, "NumPy": np.__version__}
-    return versions | {"Python": platform.python_version()} | arithmetic()
+def describe_environment() -> dict[str, str]:
+    """Describe what else decides the last digits of a training here: versions and arithmetic."""
+    return {
+        "TensorFlow": tf.__version__,
+        "Keras": keras.__version__,
+        "NumPy": np.__version__,
+        "Python": platform.python_version(),
+        **arithmetic(),
+    }
 
 
-def train_or_load(candidate: Candidate, digits: Digits, settings: Settings, models: Path = MODELS) -> TrainedModel:
+def train_or_load(
+    candidate: Candidate, digits: Digits, settings: Settings, models: Path = MODELS
+) -> TrainedModel:
     """Load the model that this training would give, or train it and store it.
+
+    Raises
+    ------
+    InputError
+        If the layers cannot be described, or make no network.
+    TrainingError
+        If it cannot be trained, or does not learn; nothing is stored then.
 
     Notes
     -----
     The models that come with the project stand in ``models/<name>``. They were computed portably,
     and are loaded whatever the arithmetic of this process is. What is trained here goes to
-    ``models/local``, beside what was trained there before; a damaged entry is moved there, too.
-    It is loaded again only by a process of the same arithmetic. If the model could not be stored,
-    its origin says where and why not. Errors are those of `made_from` and `train`; nothing is
-    stored then.
+    ``models/local``, beside what was trained there before, and is loaded again only by a process
+    of the same arithmetic. A damaged entry is moved to ``models/local``, too. If the new model
+    could not be stored, its origin says where and why not.
     """
-    wanted = made_from(candidate, digits, settings)
-    identity = wanted | other_arithmetic()
+    inputs = describe_inputs(candidate, digits, settings)
+    identity = inputs | other_arithmetic()
+    shipped = models / candidate.name
     local = models / "local" / f"{candidate.name}-{cache.fingerprint(identity)}"
-    places = {models / candidate.name: wanted, local: identity}
+    places = {shipped: inputs, local: identity}
     try:
         try:
             with cache.locked(models):
                 return _look_up(candidate, places)
-        except OSError as obstacle:  # whole models can be loaded without the lock, too, but nothing may be moved
+        except OSError as obstacle:
+            # Whole models can be loaded without the lock, too, but nothing may be moved.
             return _look_up(candidate, places, obstacle)
     except cache.CacheError as error:
         origin = f"{candidate.name}: trained here ({error})"
@@ -130,70 +193,120 @@ def train_or_load(candidate: Candidate, digits: Digits, settings: Settings, mode
         with cache.locked(models):
             store(network, history, local, identity)
     except Exception as error:  # such as a full disk, or layers that TensorFlow cannot export
-        origin += f", but it could not be stored in {local.relative_to(models.parent)} ({_cause(error)})"
+        folder = local.relative_to(models.parent)
+        origin += f", but it could not be stored in {folder} ({_cause(error)})"
     return TrainedModel(candidate, network, history, origin)
 
 
-def retrain(candidate: Candidate, digits: Digits, settings: Settings, models: Path = MODELS) -> TrainedModel:
-    """Train a model that comes with the project again, in its place; a TrainingError, too, if it cannot be stored."""
-    folder, wanted = models / candidate.name, made_from(candidate, digits, settings)
+def retrain(
+    candidate: Candidate, digits: Digits, settings: Settings, models: Path = MODELS
+) -> TrainedModel:
+    """Train a model that comes with the project again, in its place.
+
+    Raises
+    ------
+    InputError, TrainingError
+        As in `train_or_load`, and if it cannot be stored. What stood there is as it was then.
+    """
+    folder = models / candidate.name
+    inputs = describe_inputs(candidate, digits, settings)
     try:
         with cache.locked(models):
             pass  # otherwise minutes of training might be for nothing
         network, history = train(candidate, digits, settings)
         with cache.locked(models):
-            store(network, history, folder, wanted)
+            store(network, history, folder, inputs)
     except (InputError, TrainingError):
         raise
     except Exception as error:
         found = f"could not be stored in {folder.relative_to(models.parent)}: {_cause(error)}"
-        remedy = "What stood there is as it was. Make room or check the folder's permissions, and train it again."
+        remedy = (
+            "What stood there is as it was. Make room or check the folder's permissions, "
+            "and train it again."
+        )
         raise TrainingError(f"{folder.name} {found}. {remedy}") from error
     return TrainedModel(candidate, network, history, f"{candidate.name}: trained here (asked for)")
 
 
-def train(candidate: Candidate, digits: Digits, settings: Settings) -> tuple[keras.Sequential, cache.History]:
+def train(
+    candidate: Candidate, digits: Digits, settings: Settings
+) -> tuple[keras.Sequential, cache.History]:
     """Train a candidate from its initial weights, under a progress bar; the seed decides the outcome.
 
-    In the history, `accuracy` and `loss` are averages over an epoch, while the weights changed and dropout was on;
-    `val_accuracy` and `val_loss` are those of all test images after it. An InputError if the layers make no network; a
-    TrainingError if it fails or is interrupted, if a loss is not finite, or nothing is learned.
+    Returns
+    -------
+    The network, and its history: one float per epoch each. `accuracy` and `loss` are averages over
+    an epoch, while the weights changed and dropout was on; `val_accuracy` and `val_loss` are those
+    of all test images after it.
+
+    Raises
+    ------
+    InputError
+        If the layers make no network.
+    TrainingError
+        If the training fails, is interrupted or shortened, if a loss is not finite, or if nothing
+        is learned.
     """
     keras.utils.set_random_seed(settings.seed)
     network = candidate.build()
-    shuffled = batches(candidate, digits.train_images, digits.train_labels, settings.batch_size, settings.seed)
+    training = batches(
+        candidate, digits.train_images, digits.train_labels, settings.batch_size, settings.seed
+    )
+    validation = batches(candidate, digits.test_images, digits.test_labels, ROWS_AT_ONCE)
+    steps = settings.epochs * len(training)
     try:
-        with progress_bar(settings.epochs * len(shuffled), f"training {candidate.name}", unit="step") as bar:
+        with progress_bar(steps, f"training {candidate.name}", unit="step") as bar:
             fitted = network.fit(
-                shuffled,
-                validation_data=batches(candidate, digits.test_images, digits.test_labels, ROWS_AT_ONCE),
+                training,
+                validation_data=validation,
                 epochs=settings.epochs,
                 shuffle=False,  # `batches` has done it
                 verbose=0,
-                callbacks=[_ShowProgress(bar), keras.callbacks.TerminateOnNaN(), _StopIfItDoesNotLearn()],
+                callbacks=[
+                    _ShowProgress(bar),
+                    keras.callbacks.TerminateOnNaN(),
+                    _StopIfItDoesNotLearn(),
+                ],
             )
     except KeyboardInterrupt:
-        said = f"training {candidate.name} was stopped, and nothing was stored. Start it again to train it."
-        raise TrainingError(said) from None
+        seen = f"training {candidate.name} was stopped, and nothing was stored"
+        raise TrainingError(f"{seen}. Start it again to train it.") from None
     except ReadableError:
         raise
-    except Exception as error:  # of whatever kind, from deep inside of Keras or from a layer of one's own
-        said = f"{candidate.name} cannot be trained: {reason(error)} Nothing was stored. {ADVICE}"
-        raise TrainingError(said) from error
+    except Exception as error:  # of whatever kind, from inside Keras or a layer of one's own
+        seen = f"{candidate.name} cannot be trained: {reason(error)}"
+        raise TrainingError(f"{seen} Nothing was stored. {ADVICE}") from error
     # Keras itself can be told to shorten each training (`keras.config.set_max_epochs`).
-    steps, expected = int(network.optimizer.iterations), settings.epochs * len(shuffled)
-    if steps != expected or len(fitted.history["loss"]) != settings.epochs:
-        seen = f"{steps:,} training steps instead of {expected:,}, so something has shortened it"
+    done = int(network.optimizer.iterations)
+    if done != steps or len(fitted.history["loss"]) != settings.epochs:
+        seen = f"{done:,} training steps instead of {steps:,}, so something has shortened it"
         advice = "Undo what has changed Keras's own settings, or restart the kernel."
         raise TrainingError(f"{candidate.name} was given {seen}. Nothing was stored. {advice}")
-    return network, {key: [float(value) for value in fitted.history[key]] for key in sorted(fitted.history)}
+    history = {key: [float(value) for value in fitted.history[key]] for key in sorted(fitted.history)}
+    return network, history
 
 
 def batches(
-    candidate: Candidate, images: np.ndarray, labels: np.ndarray, batch_size: int, seed: int | None = None
+    candidate: Candidate,
+    images: np.ndarray,
+    labels: np.ndarray,
+    batch_size: int,
+    seed: int | None = None,
 ) -> tf.data.Dataset:
-    """Batches of inputs and one-hot labels, of uint8 (n, 28, 28) and (n,); with a seed, in a new order each epoch."""
-    # Pixels stay bytes until their batch is due: a quarter of the memory of float32, and converted in next to no time.
+    """Make batches of a network's inputs and of one-hot labels.
+
+    Parameters
+    ----------
+    images, labels
+        uint8, shapes (n, 28, 28) and (n,).
+    seed
+        If given, the images come in a new order in each epoch.
+
+    Notes
+    -----
+    What `Candidate.inputs` does to whole arrays is done here to tensors, a few batches at a time:
+    pixels stay bytes until they are due, which takes a quarter of the memory and next to no time.
+    """
     images, labels = tf.constant(images), tf.constant(labels)
 
     def inputs_and_one_hots(indices: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -205,32 +318,39 @@ def batches(
 
     order = tf.data.Dataset.from_tensors(tf.range(len(images)))
     if seed is not None:
-        # One random number per epoch, and from it the whole order at once: with a shuffle that
-        # hands over image by image the dense network's training takes a twentieth longer.
+        # One random number per epoch, and from it the whole order at once. With a shuffle that
+        # hands over image by image, the dense network's training takes a twentieth longer.
         epochs = tf.data.Dataset.random(seed, rerandomize_each_iteration=True).take(1)
         shuffle = tf.random.experimental.stateless_shuffle
         order = epochs.map(lambda epoch: shuffle(tf.range(len(images)), (seed, epoch)))
     several = order.rebatch(BATCHES_AT_ONCE * batch_size).map(inputs_and_one_hots)
-    # Autotuning has nothing to tune here, and its thread keeps a finished epoch waiting
-    # until it next wakes up: for seconds, since it sleeps twice as long each time.
+    # Autotuning has nothing to tune here, and its thread keeps a finished epoch waiting until it
+    # next wakes up: for seconds, since it sleeps twice as long each time.
     options = tf.data.Options()
     options.autotune.enabled = False
     count = tf.data.experimental.assert_cardinality(math.ceil(len(images) / batch_size))
     return several.rebatch(batch_size).apply(count).prefetch(4).with_options(options)
 
 
-def store(network: keras.Sequential, history: cache.History, folder: Path, made_from: dict[str, Any]) -> None:
-    """Store what `train` returned, while the cache is `cache.locked`; if that fails, `folder` is as it was."""
+def store(
+    network: keras.Sequential, history: cache.History, folder: Path, inputs: dict[str, Any]
+) -> None:
+    """Store what `train` returned, while the cache is `cache.locked`.
+
+    If that fails, `folder` is as it was.
+    """
 
     def write_model(path: Path) -> None:
         # `network.export` would write every weight twice: Keras tracks them in two places.
         module = tf.Module()
         module.weights = [weight.value for weight in network.weights]
         signature = [tf.TensorSpec((None, *network.input_shape[1:]), tf.float32)]
-        module.serve = tf.function(lambda inputs: network(inputs, training=False), input_signature=signature)
+        module.serve = tf.function(
+            lambda inputs: network(inputs, training=False), input_signature=signature
+        )
         tf.saved_model.save(module, str(path))
 
-    cache.store(folder, write_model, history, made_from, made_with())
+    cache.store(folder, write_model, history, inputs, describe_environment())
 
 
 class _ShowProgress(keras.callbacks.Callback):
@@ -243,27 +363,42 @@ class _ShowProgress(keras.callbacks.Callback):
     def on_train_batch_end(self, batch: int, logs: dict[str, float]) -> None:
         steps = self.params["steps"]
         # Keras counts on to the next multiple of `STEPS_PER_CALL`, even where an epoch ends before.
-        self.bar.update(min(batch + 1, steps) - self.bar.n % steps)
+        done = min(batch + 1, steps)
+        self.bar.update(done - self.bar.n % steps)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
         self.bar.set_postfix(epoch=epoch + 1, val_accuracy=f"{logs['val_accuracy']:.4f}")
 
 
 class _StopIfItDoesNotLearn(keras.callbacks.Callback):
-    """Raises a TrainingError after an epoch whose losses are not finite, or by which it ought to have learned."""
+    """Raises a TrainingError after an epoch whose losses are not finite, or that taught nothing."""
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
-        name, number = self.model.name, epoch + 1
-        for what, loss, when in (("training", logs["loss"], "in"), ("validation", logs["val_loss"], "after")):
+        self._check_losses(epoch + 1, logs)
+        self._check_learning(epoch + 1, logs)
+
+    def _check_losses(self, epoch: int, logs: dict[str, float]) -> None:
+        losses = {"training loss": (logs["loss"], "in"), "validation loss": (logs["val_loss"], "after")}
+        for name, (loss, when) in losses.items():
             if not math.isfinite(loss):
-                seen = f"its {what} loss was {loss} {when} epoch {number}"
-                raise TrainingError(f"{name} cannot go on learning: {seen}. Nothing was stored. {ADVICE}")
-        # What is lost again counts until the end: batch normalisation, for one, reads test images late.
-        best = logs["val_accuracy"] if number == self.params["epochs"] else max(logs["accuracy"], logs["val_accuracy"])
-        if number * self.params["steps"] >= STEPS_TO_LEARN and best < LEARNED:
-            training, validation = (f"{100 * logs[key]:.1f} % of the" for key in ("accuracy", "val_accuracy"))
-            seen = f"in epoch {number} it read {training} training images correctly, and then {validation} test images"
-            raise TrainingError(f"{name} does not learn to read digits: {seen}. Nothing was stored. {ADVICE}")
+                seen = f"its {name} was {loss} {when} epoch {epoch}"
+                said = f"{self.model.name} cannot go on learning: {seen}"
+                raise TrainingError(f"{said}. Nothing was stored. {ADVICE}")
+
+    def _check_learning(self, epoch: int, logs: dict[str, float]) -> None:
+        is_last = epoch == self.params["epochs"]
+        # What is lost again counts until the end: batch normalisation, for one, reads test images
+        # late.
+        best = logs["val_accuracy"]
+        if not is_last:
+            best = max(best, logs["accuracy"])
+        if epoch * self.params["steps"] >= STEPS_TO_LEARN and best < LEARNED:
+            seen = (
+                f"in epoch {epoch} it read {100 * logs['accuracy']:.1f} % of the training images "
+                f"correctly, and then {100 * logs['val_accuracy']:.1f} % of the test images"
+            )
+            said = f"{self.model.name} does not learn to read digits: {seen}"
+            raise TrainingError(f"{said}. Nothing was stored. {ADVICE}")
 
 
 def _look_up(
@@ -274,8 +409,8 @@ def _look_up(
     Parameters
     ----------
     places
-        The folder of the project's own model and that of a local one, each with what a model there
-        must have been made from.
+        The folder of the project's own model and that of a local one, each with the inputs that a
+        model there must have been made from.
     obstacle
         Why nothing may be moved, if so.
 
@@ -285,52 +420,74 @@ def _look_up(
         If neither folder has it; the message says what is missing, changed or damaged.
     """
     shipped, local = places
+    # Settings of one's own make the project's model a mismatch. But a local folder is named after
+    # the inputs, so others in it are damage.
+    harmless = {
+        shipped: (cache.EntryNotFound, cache.EntryMismatch),
+        local: (cache.EntryNotFound,),
+    }
     damages: list[str] = []
-    # Settings of one's own make the project's model a mismatch; what is in a local folder belongs to its name.
-    harmless = {shipped: (cache.EntryNotFound, cache.EntryMismatch), local: (cache.EntryNotFound,)}
-    for folder, expected in places.items():
+    for folder, inputs in places.items():
         try:
-            model = _load(candidate, folder, expected)
-            return replace(model, origin="; the one that comes with the project is ".join([model.origin, *damages]))
+            model = _load(candidate, folder, inputs)
+            origins = [model.origin, *damages]
+            return replace(model, origin="; the one that comes with the project is ".join(origins))
         except harmless[folder]:
             continue
         except cache.CacheError as error:
-            try:
-                if obstacle:
-                    raise obstacle
-                where = f"set aside as {cache.set_aside(folder, to=local.parent).relative_to(shipped.parent.parent)}"
-            except OSError as hindrance:
-                where = f"it could not be set aside: {_cause(hindrance)}"
-            damages.append(f"{error}; {where}")
-    changed: list[list[str]] = []
+            damages.append(f"{error}; {_set_aside(folder, local.parent, obstacle)}")
+    raise cache.CacheError("; ".join(damages) or _fewest_changes(candidate, places))
+
+
+def _set_aside(folder: Path, to: Path, obstacle: OSError | None) -> str:
+    """Move a damaged entry to another folder, unless there is an obstacle; say what came of it."""
+    try:
+        if obstacle:
+            raise obstacle
+        moved = cache.set_aside(folder, to)
+        return f"set aside as {moved.relative_to(to.parent.parent)}"
+    except OSError as error:
+        return f"it could not be set aside: {_cause(error)}"
+
+
+def _fewest_changes(candidate: Candidate, places: Mapping[Path, dict[str, Any]]) -> str:
+    """Say what has changed since the stored model that is most like the one asked for."""
+    shipped, local = places
     entries = [*sorted(local.parent.glob(f"{candidate.name}-????????")), shipped]
+    fewest: list[str] | None = None
     for folder in entries:
         with suppress(cache.CacheError):  # whoever asks for that one will hear of its damage
-            changed.append(cache.changes(folder, places.get(folder, places[local])))
-    fewest = min(changed, key=len, default=["no cached model"])
-    raise cache.CacheError("; ".join(damages) or ", ".join(fewest))
+            changes = cache.changes(folder, places.get(folder, places[local]))
+            if fewest is None or len(changes) < len(fewest):
+                fewest = changes
+    return ", ".join(fewest or ["no cached model"])
 
 
-def _load(candidate: Candidate, folder: Path, made_from: dict[str, Any]) -> TrainedModel:
+def _load(candidate: Candidate, folder: Path, inputs: dict[str, Any]) -> TrainedModel:
     """Load a model, or raise a CacheError that says why it cannot be used."""
-    entry = cache.load(folder, made_from)
+    entry = cache.load(folder, inputs)
     epochs = {len(values) for values in entry.history.values()}
-    if epochs != {made_from["epochs"]}:
-        raise cache.CacheError(f"damaged: its history has {max(epochs)} epochs instead of {made_from['epochs']}")
+    if epochs != {inputs["epochs"]}:
+        found = f"its history has {max(epochs)} epochs instead of {inputs['epochs']}"
+        raise cache.CacheError(f"damaged: {found}")
     try:
-        versions = "TensorFlow {TensorFlow} on {processor}".format_map(entry.made_with)
+        versions = "TensorFlow {TensorFlow} on {processor}".format_map(entry.environment)
         layer = keras.layers.TFSMLayer(str(entry.saved_model), call_endpoint="serve")
-        network = keras.Sequential([keras.Input(candidate.input_shape), layer], name=candidate.name)
-    except Exception as error:  # it is what was stored, so by another version or program: training it again helps
-        raise cache.CacheError(f"TensorFlow {tf.__version__} cannot read it: {_cause(error)}") from None
+        layers = [keras.Input(candidate.input_shape), layer]
+        network = keras.Sequential(layers, name=candidate.name)
+    except Exception as error:
+        # It is what was stored, so another version or program stored it: training it again helps.
+        found = f"TensorFlow {tf.__version__} cannot read it: {_cause(error)}"
+        raise cache.CacheError(found) from None
     origin = f"{candidate.name}: loaded from the cache; trained with {versions}"
     return TrainedModel(candidate, network, entry.history, origin)
 
 
 def _cause(error: Exception) -> str:
-    """The first line of an error's message, without this machine's folders and what TensorFlow wraps it in."""
+    """Return the first line of an error's message, without folders of this machine."""
     text = getattr(error, "strerror", None) or getattr(error, "message", None) or str(error)
-    if isinstance(error, tf.errors.OpError):
+    if isinstance(error, tf.errors.OpError):  # TensorFlow wraps the message
         text = text.rpartition("; ")[2].partition(" [Op:")[0]
-    without_folders = re.sub(r"(?<![\w.])([A-Za-z]:)?[/\\][^\s:;,'\"]*[/\\]", "", text)
-    return (without_folders.strip().splitlines() or [type(error).__name__])[0]
+    folders = r"(?<![\w.])([A-Za-z]:)?[/\\][^\s:;,'\"]*[/\\]"
+    lines = re.sub(folders, "", text).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

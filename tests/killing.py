@@ -18,7 +18,7 @@ from helpers import cache
 
 ROOT = Path(__file__).parent.parent
 OLD, NEW = ({"accuracy": [share]} for share in (0.1, 0.9))
-MADE_FROM = {"name": "small", "seed": 1}
+INPUTS = {"name": "small", "seed": 1}
 
 
 def outcomes(folder):
@@ -75,7 +75,7 @@ def put(folder, history):
         (saved_model / "weights").write_text(str(history))
 
     with cache.locked(folder.parent):
-        cache.store(folder, write_model, history, MADE_FROM, {})
+        cache.store(folder, write_model, history, INPUTS, {})
 
 
 def found(folder):
@@ -84,7 +84,7 @@ def found(folder):
         remains = [path.name for path in folder.parent.rglob(".*") if path.name != ".lock"]
         assert not remains, remains
         try:
-            entry = cache.load(folder, MADE_FROM)
+            entry = cache.load(folder, INPUTS)
         except cache.EntryNotFound:
             return "none"
     assert (entry.saved_model / "weights").read_text() == str(entry.history)

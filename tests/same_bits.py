@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from helpers.startup import PORTABLE
 
 
-def is_portable(made_with: Mapping[str, str]) -> bool:
+def is_portable(environment: Mapping[str, str]) -> bool:
     """Whether a process with this `arithmetic` gives the bits that every such process gives."""
     expected = {"AVX2": "yes", "oneDNN": PORTABLE["ONEDNN_MAX_CPU_ISA"], "device": "CPU", "system": "Linux x86_64"}
-    return made_with.items() >= expected.items() and made_with.get("threads") in ("1", "2")
+    return environment.items() >= expected.items() and environment.get("threads") in ("1", "2")
 
 
 def same_bits(one: Mapping[str, str], other: Mapping[str, str]) -> bool:

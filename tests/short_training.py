@@ -44,7 +44,7 @@ def main(threads: int) -> None:
             "probabilities": probabilities.tobytes(),
         }
         digests |= {f"{name}, {what}": hashlib.sha256(content).hexdigest()[:16] for what, content in contents.items()}
-    print(json.dumps({"made_with": training.made_with(), "digests": digests}, indent=1))
+    print(json.dumps({"environment": training.describe_environment(), "digests": digests}, indent=1))
 
 
 if __name__ == "__main__":

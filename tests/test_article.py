@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from helpers import article, evaluation, study
+from helpers import article, evaluation, variation
 
 
 def test_published_figures_agree_with_each_other():
@@ -52,7 +52,7 @@ def made_up(changed=None, **history):
 
 
 def scorecard(runs, links=LINKS, nearby=NEARBY):
-    return article.scorecard(runs, study.finals(runs, ["dense", "conv"]), links, nearby, np.arange(10_000) % 10)
+    return article.scorecard(runs, variation.finals(runs, ["dense", "conv"]), links, nearby, np.arange(10_000) % 10)
 
 
 def test_all_claims_hold_where_all_is_as_the_article_says():

@@ -9,8 +9,8 @@ import pytest
 from helpers import cache
 from tests import killing
 
-MADE_FROM = {"name": "dense", "seed": 1, "epochs": 5, "layers": [{"layer": "Dense", "units": 512}], "data": "a" * 64}
-MADE_WITH = {"TensorFlow": "2.21.0"}
+INPUTS = {"name": "dense", "seed": 1, "epochs": 5, "layers": [{"layer": "Dense", "units": 512}], "data": "a" * 64}
+ENVIRONMENT = {"TensorFlow": "2.21.0"}
 HISTORY = {"accuracy": [0.9, 0.95], "val_accuracy": [0.91, 0.94]}
 
 
@@ -23,23 +23,23 @@ def write_model(folder):
 @pytest.fixture
 def entry(tmp_path):
     folder = tmp_path / "dense"
-    cache.store(folder, write_model, HISTORY, MADE_FROM, MADE_WITH)
+    cache.store(folder, write_model, HISTORY, INPUTS, ENVIRONMENT)
     return folder
 
 
-def problem(folder, made_from=MADE_FROM):
+def problem(folder, inputs=INPUTS):
     with pytest.raises(cache.CacheError) as error:
-        cache.load(folder, made_from)
+        cache.load(folder, inputs)
     return str(error.value)
 
 
 def test_what_is_stored_is_loaded_and_replaces_whole_entries(entry):
-    loaded = cache.load(entry, MADE_FROM)
-    assert loaded.history == HISTORY and loaded.made_with == MADE_WITH
+    loaded = cache.load(entry, INPUTS)
+    assert loaded.history == HISTORY and loaded.environment == ENVIRONMENT
     assert (loaded.saved_model / "variables" / "data").read_bytes() == b"weights"
     (entry / "saved_model" / "old").write_text("of the entry before")
-    cache.store(entry, write_model, {"loss": [1.0]}, MADE_FROM, MADE_WITH)
-    assert cache.load(entry, MADE_FROM).history == {"loss": [1.0]}
+    cache.store(entry, write_model, {"loss": [1.0]}, INPUTS, ENVIRONMENT)
+    assert cache.load(entry, INPUTS).history == {"loss": [1.0]}
     assert not (entry / "saved_model" / "old").exists() and [path.name for path in entry.parent.iterdir()] == ["dense"]
 
 
@@ -53,18 +53,18 @@ def test_an_entry_that_cannot_be_put_in_place_leaves_the_old_one(entry, monkeypa
 
     monkeypatch.setattr(Path, "rename", fail)
     with pytest.raises(OSError, match="no space left"):
-        cache.store(entry, write_model, {"loss": [1.0]}, MADE_FROM, MADE_WITH)
-    assert cache.load(entry, MADE_FROM).history == HISTORY
+        cache.store(entry, write_model, {"loss": [1.0]}, INPUTS, ENVIRONMENT)
+    assert cache.load(entry, INPUTS).history == HISTORY
     assert [path.name for path in entry.parent.iterdir()] == ["dense"]
 
 
-def test_no_entry_or_one_made_from_something_else(entry):
+def test_no_entry_or_one_inputs_something_else(entry):
     assert problem(entry.with_name("conv")) == "no cached model"
-    assert problem(entry, MADE_FROM | {"seed": 2, "layers": []}) == "seed changed from 1 to 2, layers changed"
-    assert problem(entry, MADE_FROM | {"pixels": "raw"}) == "pixels changed from None to raw"
-    assert problem(entry, {key: MADE_FROM[key] for key in ("name", "epochs", "layers", "data")}).startswith("seed")
-    assert cache.fingerprint(MADE_FROM) == cache.fingerprint(dict(reversed(MADE_FROM.items())))
-    assert cache.fingerprint(MADE_FROM) != cache.fingerprint(MADE_FROM | {"epochs": 3})
+    assert problem(entry, INPUTS | {"seed": 2, "layers": []}) == "seed changed from 1 to 2, layers changed"
+    assert problem(entry, INPUTS | {"pixels": "raw"}) == "pixels changed from None to raw"
+    assert problem(entry, {key: INPUTS[key] for key in ("name", "epochs", "layers", "data")}).startswith("seed")
+    assert cache.fingerprint(INPUTS) == cache.fingerprint(dict(reversed(INPUTS.items())))
+    assert cache.fingerprint(INPUTS) != cache.fingerprint(INPUTS | {"epochs": 3})
 
 
 FILES = ["history.pickle", "manifest.json", "saved_model/saved_model.pb", "saved_model/variables/data"]
@@ -80,7 +80,7 @@ def test_any_single_byte_changed(entry, name):
             path.write_bytes(content[:place] + bytes([other]) + content[place + 1 :])
             assert re.fullmatch(f"damaged: {name} (has changed|is no manifest)", problem(entry)), (place, other)
     path.write_bytes(content)
-    assert cache.load(entry, MADE_FROM)
+    assert cache.load(entry, INPUTS)
 
 
 DAMAGES = {
@@ -112,13 +112,13 @@ def test_any_file_added_is_damage_if_tensorflow_would_read_it(name, entry):
     (entry / name).parent.mkdir(exist_ok=True)
     (entry / name).write_text("more")
     if name in NOT_READ:
-        assert cache.load(entry, MADE_FROM).history and (entry / name).read_text() == "more"
+        assert cache.load(entry, INPUTS).history and (entry / name).read_text() == "more"
     else:
         assert problem(entry) == f"damaged: {name} does not belong to it"
 
 
 def test_manifest_that_is_none(entry):
-    no_dicts = '{"made_from": 1, "made_with": 2, "sha256": 3, "seal": 0}'
+    no_dicts = '{"inputs": 1, "environment": 2, "sha256": 3, "seal": 0}'
     for content in ("", "{", "[]", '{"seal": 0}', no_dicts, "[" * 100_000):
         (entry / "manifest.json").write_text(content)
         assert problem(entry) == "damaged: manifest.json is no manifest"
@@ -152,7 +152,7 @@ def test_only_what_storing_leaves_is_cleared_and_not_while_another_process_holds
         assert left.exists()
     with cache.locked(tmp_path):
         assert not list((tmp_path / "local").iterdir())
-        assert cache.load(entry, MADE_FROM).history and foreign.read_text() == "mine"
+        assert cache.load(entry, INPUTS).history and foreign.read_text() == "mine"
 
 
 def test_setting_aside_keeps_what_was_there(tmp_path):

@@ -17,7 +17,6 @@ import psutil
 import pytest
 from distributed import LocalCluster
 from filelock import FileLock
-from scipy.stats import mannwhitneyu
 
 from helpers import study
 from helpers.data import load_mnist
@@ -36,7 +35,7 @@ def run(candidate="dense", seed=1, training=0.98, validation=0.97, misread=(2, 5
     """A made-up run on ten images, 0 to 9 in their order, of which the misread ones are taken for a 1."""
     predicted = np.array([1 if digit in misread else digit for digit in range(10)])
     history = {"accuracy": [0.5, training], "val_accuracy": [0.6, validation]}
-    origin = {"seconds": 1.5, "made_from": "0a1b2c3d", "data": "of ten digits", "made_with": {}}
+    origin = {"seconds": 1.5, "fingerprint": "0a1b2c3d", "data": "of ten digits", "environment": {}}
     return study.outcome(candidate, seed, history, np.arange(10), predicted) | origin
 
 
@@ -46,7 +45,7 @@ def write(path, runs, end=""):
 
 
 def outcomes(runs):
-    return sorted(json.dumps(run | {"seconds": 0, "made_with": {}}) for run in runs)
+    return sorted(json.dumps(run | {"seconds": 0, "environment": {}}) for run in runs)
 
 
 def test_runs_are_read_as_written(tmp_path):
@@ -74,54 +73,6 @@ def test_a_line_that_is_no_run_is_named(tmp_path, line):
         study.load_runs(path)
 
 
-def test_finals_in_order_and_their_spread_by_hand():
-    runs = [run("conv", 2), *(run(seed=seed, training=0.93 + seed / 50, validation=0.9) for seed in (1, 2, 3))]
-    table = study.finals([*runs, run("other", 1)], ["dense", "conv"])
-    assert table.index.tolist() == [("dense", 1), ("dense", 2), ("dense", 3), ("conv", 2)]
-    assert table.loc[("dense", 2)].tolist() == pytest.approx([97, 90, 187])
-    spread = study.spread(table).loc["dense"]
-    assert spread[["trainings", "training %", "training % sd"]].tolist() == pytest.approx([3, 97, 2])
-    assert spread[["validation % sd", "sum %", "sum % sd"]].tolist() == pytest.approx([0, 187, 2], abs=1e-9)
-
-
-def test_wins_by_hand():
-    """Of the four pairs one is won, one lost and two are tied by validation; by the sum two and two."""
-    runs = [run("dense", 1, 0.99, 0.95), run("dense", 2, 0.90, 0.96)]
-    runs += [run("conv", 1, 0.95, 0.95), run("conv", 2, 0.95, 0.96)]
-    row = study.wins(study.finals(runs, ["dense", "conv"])).loc["dense beats conv"]
-    assert row[["by validation, % of pairs", "by sum, % of pairs"]].tolist() == [50, 50]
-    # Without ties they are the Mann-Whitney statistic.
-    rng = np.random.default_rng(0)
-    samples = {name: rng.normal(mean, 0.01, 10) for name, mean in (("dense", 0.9), ("conv", 0.91))}
-    runs = [run(name, seed, 0.9, each) for name, sample in samples.items() for seed, each in enumerate(sample)]
-    share, low, high = study.wins(study.finals(runs, ["dense", "conv"])).iloc[0, 3:]
-    assert share == pytest.approx(mannwhitneyu(*samples.values()).statistic) and 0 < low < share < high < 100
-
-
-def test_last_changes_by_hand():
-    """Three changes with mean 30 and standard deviation 62.4: t(0.975, 2) = 4.303, over the root of 3."""
-    losses = [[0.5, 0.1, 0.2], [0.5, 0.2, 0.18], [0.5, 0.19, 0.2]]
-    runs = [run(seed=seed) | {"history": {"val_loss": each}} for seed, each in enumerate(losses)]
-    table = study.last_changes([*runs, runs[0] | {"candidate": "conv"}], ["dense", "conv"])
-    margin = 4.303 * np.std([100, -20, 10], ddof=1) / np.sqrt(3)
-    expected = [580 / 3, 30, 30 - margin, 30 + margin, 2, 3]
-    assert table.index.tolist() == ["dense"] and table.loc["dense"].tolist() == pytest.approx(expected, rel=1e-3)
-
-
-def test_misread_images_and_confusions_by_hand():
-    runs = [run(misread=[2, 5]), run("conv", misread=[5, 7]), run(seed=2, misread=[5])]
-    table = study.shared_errors(runs, np.arange(10), count=2)
-    assert table.index.tolist() == [5, 2]  # the most frequent first, and of equals the first
-    assert table.loc[5, ["label", "misread by", "dense", "conv"]].tolist() == [5, 3, 2, 1]
-    assert table["mostly read as"].tolist() == [1, 1]
-    assert study.shared_errors([], np.arange(10)).empty
-    correct = study.read_correctly(runs, "dense", 10)
-    assert correct.shape == (2, 10) and np.argwhere(~correct).tolist() == [[0, 2], [0, 5], [1, 5]]
-    counts = study.confusions(runs, "dense")
-    assert counts.shape == (2, 10, 10) and counts[:, 5, 1].tolist() == [1, 1] and counts[:, 2, 1].tolist() == [1, 0]
-    assert study.confusions(runs, "other").shape == (0, 10, 10)
-
-
 @pytest.mark.thorough
 @pytest.mark.tensorflow
 def test_a_study_is_continued_not_repeated(on_the_sample, tmp_path, capfd, monkeypatch):
@@ -135,7 +86,7 @@ def test_a_study_is_continued_not_repeated(on_the_sample, tmp_path, capfd, monke
     predicted = labels.copy()
     predicted[done["misread"]] = done["taken_for"]
     assert np.array_equal(np.histogram2d(labels, predicted, bins=np.arange(11))[0], counts)
-    assert done["data"] == load_mnist().digest and done["made_with"]["processor"]
+    assert done["data"] == load_mnist().digest and done["environment"]["processor"]
     assert study.run_study([1, 1], path, epochs=1, names=["dense"]) == 0
     assert study.load_runs(path) == [done]
     with pytest.raises(study.StudyError, match=f"dense with seed 1 was made from {study.WHAT_COUNTS}"):
@@ -145,7 +96,7 @@ def test_a_study_is_continued_not_repeated(on_the_sample, tmp_path, capfd, monke
         study.run_study([1, 2], path, epochs=1, names=["dense"])
     # By the process that would train, as on a machine of a cluster with another data set or another commit:
     with pytest.raises(study.StudyError, match=f"seed 1 failed, exit code 1: .*{study.WHAT_COUNTS}"):
-        study.train_apart("dense", 1, 1, made_from="0a1b2c3d")
+        study.train_in_subprocess("dense", 1, 1, fingerprint="0a1b2c3d")
     with FileLock(f"{path}.lock"), pytest.raises(study.StudyError, match="another process is writing to it"):
         study.run_study([1], path, epochs=1)
 
@@ -271,14 +222,15 @@ def test_committed_study_is_of_these_networks(committed, mnist, tmp_path, monkey
 def test_a_study_of_other_arithmetic_is_shown_only_where_that_is_in_use(committed, mnist, tmp_path, monkeypatch):
     """The committed study, whose arithmetic is the portable one, is shown everywhere."""
     from helpers import models, startup
-    from helpers.training import Settings, made_from
+    from helpers.training import Settings, describe_inputs
 
     startup.start_tensorflow()
     arguments = models.CANDIDATES, mnist, Settings()
     monkeypatch.setenv("MNIST_COMPUTE", "native")
     assert study.matching_runs(*arguments) == committed
-    asked = study._with_own_arithmetic({each.name: made_from(each, mnist, Settings()) for each in models.CANDIDATES})
-    native = [done | {"made_from": study._fingerprint(asked, done["candidate"], done["seed"])} for done in committed]
+    asked = {each.name: describe_inputs(each, mnist, Settings()) for each in models.CANDIDATES}
+    asked = study._with_own_arithmetic(asked)
+    native = [done | {"fingerprint": study._fingerprint(asked, done["candidate"], done["seed"])} for done in committed]
     path = write(tmp_path / "runs.jsonl", native)
     assert study.matching_runs(*arguments, path) == native
     monkeypatch.delenv("MNIST_COMPUTE")
@@ -290,8 +242,8 @@ def test_a_study_of_other_arithmetic_is_shown_only_where_that_is_in_use(committe
 def test_a_committed_run_comes_out_again(committed, mnist):
     """To the last bit where that is promised, else within 0.4 points."""
     done = next(done for done in committed if done["candidate"] == "dense")
-    again = study.train_apart("dense", done["seed"], 5, done["made_from"])
-    if same_bits(again["made_with"], done["made_with"]):
+    again = study.train_in_subprocess("dense", done["seed"], 5, done["fingerprint"])
+    if same_bits(again["environment"], done["environment"]):
         assert outcomes([again]) == outcomes([done])
     else:
         assert again["history"]["val_accuracy"][-1] == pytest.approx(done["history"]["val_accuracy"][-1], abs=0.004)

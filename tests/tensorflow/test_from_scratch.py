@@ -40,7 +40,7 @@ def test_training_from_scratch(mnist, candidate):
     committed = training.train_or_load(candidate, mnist, Settings())
     assert "loaded from the cache" in committed.origin
     manifest = json.loads((training.MODELS / candidate.name / cache.MANIFEST).read_text())
-    if not same_bits(manifest["made_with"], training.made_with()):
+    if not same_bits(manifest["environment"], training.describe_environment()):
         assert history["val_accuracy"][-1] == pytest.approx(committed.history["val_accuracy"][-1], abs=0.004)
         return
     assert history == committed.history

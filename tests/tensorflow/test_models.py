@@ -133,10 +133,10 @@ def test_networks_of_ones_own():
 
 
 def test_architecture_is_that_of_the_stored_models():
-    """Of a candidate as of its network. Were it another, models and study would count as those of other networks."""
+    """Were it another, models and study would count as those of other networks."""
     for each in models.CANDIDATES:
-        stored = json.loads((ROOT / "models" / each.name / "manifest.json").read_text())["made_from"]["layers"]
-        assert models.architecture(each) == models.architecture(each.build()) == stored
+        stored = json.loads((ROOT / "models" / each.name / "manifest.json").read_text())["inputs"]["layers"]
+        assert models.architecture(each) == stored
 
 
 def named(inputs):
@@ -145,7 +145,7 @@ def named(inputs):
 
 def test_architecture_is_the_same_each_time_and_holds_what_makes_a_layer():
     makes = [
-        lambda: keras.Sequential([layers.Dense(5), layers.Dense(10)]),
+        lambda: keras.Sequential([keras.Input((784,)), layers.Dense(5), layers.Dense(10)]),
         lambda: layers.Dense(10, kernel_regularizer=keras.regularizers.L2(0.1)),
         lambda: layers.Dense(10, bias_initializer=keras.initializers.Constant(0.1)),
         lambda: layers.Dense(10, activation=named),
@@ -160,7 +160,7 @@ def test_architecture_is_the_same_each_time_and_holds_what_makes_a_layer():
 
 
 class Scaled(layers.Layer):
-    """A layer of one's own, whose default counts, since it may be changed where the layer is written."""
+    """A layer of one's own."""
 
     def __init__(self, factor=2, **kwargs):
         super().__init__(**kwargs)
@@ -183,20 +183,3 @@ def test_layers_that_cannot_tell_their_settings():
     ):
         with pytest.raises(InputError, match=rf"^x: the layer l cannot tell its settings: {said}"):
             models.architecture(candidate(make))
-
-
-@pytest.mark.parametrize("kind", [layers.Dropout, layers.Layer])
-def test_default_that_a_newer_keras_adds_is_the_same_layer(kind, monkeypatch):
-    """Else each new version would lose the stored models, and the study."""
-    before = models.architecture(models.DENSE)
-    plain, made = kind.get_config, kind.__init__
-
-    def newer(self, *arguments, whole_rows=False, trainable=True, **kwargs):
-        made(self, *arguments, trainable=trainable, **kwargs)
-        self.whole_rows = whole_rows
-
-    monkeypatch.setattr(kind, "__init__", newer)
-    monkeypatch.setattr(kind, "get_config", lambda self: plain(self) | {"whole_rows": self.whole_rows})
-    assert models.architecture(models.DENSE) == before
-    (described,) = models.architecture(candidate(lambda: layers.Dropout(0.1, whole_rows=True)))
-    assert described["whole_rows"] is True

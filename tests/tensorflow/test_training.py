@@ -58,17 +58,17 @@ def few(sample):
 
 
 @pytest.fixture(scope="session")
-def made_from(few):
-    return training.made_from(FLAT, few, SETTINGS)
+def inputs(few):
+    return training.describe_inputs(FLAT, few, SETTINGS)
 
 
 @pytest.fixture
-def the_projects(few, made_from, tmp_path):
+def the_projects(few, inputs, tmp_path):
     """The flat network comes with the project: makes it, and returns what is in the cache for it."""
 
     def make():
         training.retrain(FLAT, few, SETTINGS, models=tmp_path)
-        return cache.load(tmp_path / "flat", made_from)
+        return cache.load(tmp_path / "flat", inputs)
 
     return make
 
@@ -180,20 +180,20 @@ def test_shortened_training_is_an_error_and_never_stored(run, tmp_path, monkeypa
     assert not (tmp_path / "local").exists()
 
 
-def test_model_with_a_history_of_other_length_is_trained_again(run, made_from, tmp_path):
+def test_model_with_a_history_of_other_length_is_trained_again(run, inputs, tmp_path):
     history = run().history
     entry = the_entry(tmp_path)
     longer = {key: values * 2 for key, values in history.items()}
-    cache.store(entry, lambda folder: folder.mkdir(), longer, made_from, training.made_with())
+    cache.store(entry, lambda folder: folder.mkdir(), longer, inputs, training.describe_environment())
     assert "(damaged: its history has 2 epochs instead of 1; set aside as" in run().origin
     assert "loaded" in run().origin
 
 
-def test_models_of_the_project_are_loaded_and_left_alone(run, the_projects, made_from, tmp_path):
+def test_models_of_the_project_are_loaded_and_left_alone(run, the_projects, inputs, tmp_path):
     before = the_projects()
     assert "loaded" in run().origin
     assert run(settings=replace(SETTINGS, seed=2)).origin == "flat: trained here (seed changed from 1 to 2)"
-    assert cache.load(tmp_path / "flat", made_from) == before
+    assert cache.load(tmp_path / "flat", inputs) == before
     assert the_entry(tmp_path).name.startswith("flat-")
 
 
@@ -219,13 +219,13 @@ def test_damaged_model_of_the_project(run, the_projects, tmp_path, monkeypatch):
     the_projects()
     (tmp_path / "flat" / name).write_bytes(content)
     loaded = "flat: loaded from the cache; trained with TensorFlow {TensorFlow} on {processor}"
-    loaded = loaded.format_map(training.made_with())
+    loaded = loaded.format_map(training.describe_environment())
     assert run().origin == f"{loaded}; the one that comes with the project is {what} {aside}2"
     assert run().origin == loaded
 
 
 @pytest.mark.thorough
-def test_model_of_the_project_that_cannot_be_stored(few, the_projects, made_from, tmp_path, monkeypatch):
+def test_model_of_the_project_that_cannot_be_stored(few, the_projects, inputs, tmp_path, monkeypatch):
     """It is said before minutes are spent on its training, where that can be known; the old one is left."""
     before = the_projects()
 
@@ -241,19 +241,19 @@ def test_model_of_the_project_that_cannot_be_stored(few, the_projects, made_from
     assert said((cache, "FileLock", OSError(errno.EROFS, "Read-only")), in_training) == f"{named}: Read-only"
     assert said((training.tf.saved_model, "save", OSError(errno.ENOSPC, "Full"))) == f"{named}: Full"
     assert said(in_training) == "flat learns nothing"
-    assert cache.load(tmp_path / "flat", made_from) == before
+    assert cache.load(tmp_path / "flat", inputs) == before
 
 
 @pytest.mark.thorough
-def test_entry_that_is_another_models_or_that_tensorflow_cannot_read(run, made_from, tmp_path, monkeypatch):
+def test_entry_that_is_another_models_or_that_tensorflow_cannot_read(run, inputs, tmp_path, monkeypatch):
     history = run().history
-    entry, made_with = the_entry(tmp_path), training.made_with()
-    cache.store(entry, lambda folder: folder.mkdir(), history, made_from | {"name": "conv"}, made_with)
+    entry, environment = the_entry(tmp_path), training.describe_environment()
+    cache.store(entry, lambda folder: folder.mkdir(), history, inputs | {"name": "conv"}, environment)
     with monkeypatch.context() as patch:
         not_read(patch)
         origin = run().origin
     assert origin.startswith("flat: trained here (name changed from conv to flat; set aside as ")
-    cache.store(entry, lambda folder: folder.mkdir(), history, made_from, made_with)  # by another program
+    cache.store(entry, lambda folder: folder.mkdir(), history, inputs, environment)  # by another program
     origin = run().origin
     assert f"TensorFlow {training.tf.__version__} cannot read it: " in origin and "set aside as" in origin
     assert str(tmp_path) not in origin and "loaded" in run().origin
@@ -310,7 +310,7 @@ def test_processes_that_train_the_same_model(tmp_path):
 
 @pytest.mark.thorough
 @pytest.mark.parametrize("limit", [0, 200, 20_000])
-def test_disk_full_while_storing(run, few, made_from, tmp_path, limit, monkeypatch):
+def test_disk_full_while_storing(run, few, inputs, tmp_path, limit, monkeypatch):
     """No file can grow beyond this, the weights at the latest: the run goes on, and says what was not stored."""
     resource = pytest.importorskip("resource")
     store, before = cache.store, resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -325,7 +325,7 @@ def test_disk_full_while_storing(run, few, made_from, tmp_path, limit, monkeypat
     with monkeypatch.context() as patch:
         patch.setattr(cache, "store", store_within_the_limit)
         trained = run()
-    folder = f"{tmp_path.name}/local/flat-{cache.fingerprint(made_from)}"
+    folder = f"{tmp_path.name}/local/flat-{cache.fingerprint(inputs)}"
     assert trained.origin.startswith(f"{UNTRAINED}, but it could not be stored in {folder} (")
     assert trained.origin.endswith(" (File too large)") and "\n" not in trained.origin
     assert trained.predict(few.test_images).shape == (100, 10) and not list((tmp_path / "local").iterdir())
@@ -341,9 +341,9 @@ def read_only(monkeypatch):
     monkeypatch.setattr(cache, "FileLock", refuse)
 
 
-def test_folder_read_only(run, made_from, tmp_path, monkeypatch):
+def test_folder_read_only(run, inputs, tmp_path, monkeypatch):
     """What was trained is there all the same; a whole model is loaded; a damaged one is named, and left."""
-    folder = f"{tmp_path.name}/local/flat-{cache.fingerprint(made_from)}"
+    folder = f"{tmp_path.name}/local/flat-{cache.fingerprint(inputs)}"
     not_stored = f"but it could not be stored in {folder} (Read-only file system)"
     with monkeypatch.context() as patch:
         read_only(patch)

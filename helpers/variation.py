@@ -1,0 +1,171 @@
+"""What many trainings say: how much they vary, which network wins, which errors they share.
+
+Runs are those of `helpers.study`. A table of final accuracies, `finals`, is what `finals` returns.
+Intervals run from `low` to `high` and are of 95 %.
+"""
+
+import itertools
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from scipy.stats import bootstrap, ttest_1samp
+
+from helpers.study import Run, runs_of
+
+
+def finals(runs: Sequence[Run], names: Sequence[str]) -> pd.DataFrame:
+    """Collect the accuracies after the last epoch, and their sum.
+
+    Returns
+    -------
+    `training %`, `validation %` and `sum %`, one row per run, by `candidate`, in the order of
+    `names`, and `seed`.
+    """
+    chosen = [run for name in names for run in runs_of(name, runs)]
+    training = [100 * run["history"]["accuracy"][-1] for run in chosen]
+    validation = [100 * run["history"]["val_accuracy"][-1] for run in chosen]
+    table = pd.DataFrame({"training %": training, "validation %": validation})
+    keys = ["candidate", "seed"]
+    table.index = pd.MultiIndex.from_arrays([[run[key] for run in chosen] for key in keys], names=keys)
+    return table.assign(**{"sum %": table["training %"] + table["validation %"]})
+
+
+def spread(finals: pd.DataFrame) -> pd.DataFrame:
+    """Compute the mean and the standard deviation of each candidate's runs.
+
+    Returns
+    -------
+    One row per candidate: how many `trainings`, and of each column of `finals` the mean, and after
+    it the standard deviation (over n - 1), whose name ends in ` sd`.
+    """
+    groups = finals.groupby("candidate", sort=False)
+    columns = [name for column in finals for name in (column, f"{column} sd")]
+    table = groups.mean().join(groups.std().add_suffix(" sd"))[columns]
+    table.insert(0, "trainings", groups.size())
+    return table.rename_axis("network")
+
+
+def superiority(finals: pd.DataFrame, seed: int = 12345) -> pd.DataFrame:
+    """Compare the networks two by two over all pairs of their trainings.
+
+    Returns
+    -------
+    One row per two networks of which each has two runs or more: `by sum, % of pairs` and
+    `by validation, % of pairs`, each with a 95 % interval, `low` to `high`.
+
+    Notes
+    -----
+    Any training of the one network is paired with any of the other. The interval is SciPy's
+    percentile bootstrap over the trainings. If all trainings agree, it has no width, which is not
+    to say that no training ever would do otherwise.
+    """
+    measures = ("sum", "validation")
+    columns = [f"by {by}, {what}" for by in measures for what in ("% of pairs", "low", "high")]
+    rows: dict[str, list[float]] = {}
+    counts = finals.groupby("candidate", sort=False).size()
+    for first, second in itertools.combinations(counts.index[counts > 1], 2):
+        row: list[float] = []
+        for by in measures:
+            samples = finals.loc[first, f"{by} %"], finals.loc[second, f"{by} %"]
+            drawn = bootstrap(
+                samples,
+                probability_of_superiority,
+                method="percentile",
+                batch=1000,
+                rng=np.random.default_rng(seed),
+            )
+            row.append(float(probability_of_superiority(*samples)))
+            row += [float(end) for end in drawn.confidence_interval]
+        rows[f"{first} beats {second}"] = row
+    return pd.DataFrame.from_dict(rows, orient="index", columns=columns)
+
+
+def probability_of_superiority(one: np.ndarray, other: np.ndarray, axis: int = -1) -> np.ndarray:
+    """Compute in what percentage of all pairs the one has the larger value; a tie counts half.
+
+    Parameters
+    ----------
+    one, other
+        Values along the last axis, shapes (..., n) and (..., m).
+    axis
+        The last one, -1: SciPy's bootstrap demands such a parameter.
+
+    Notes
+    -----
+    This is the Mann-Whitney statistic divided by the number of pairs.
+    """
+    one, other = np.asarray(one)[..., :, None], np.asarray(other)[..., None, :]
+    wins = (one > other).mean(axis=(-2, -1))
+    ties = (one == other).mean(axis=(-2, -1))
+    return 100 * (wins + ties / 2)
+
+
+def last_changes(runs: Sequence[Run], names: Sequence[str]) -> pd.DataFrame:
+    """Ask what the last epoch does to the validation loss, which rises when a network overfits.
+
+    Returns
+    -------
+    One row per network that has several runs. In thousandths, the means of `loss x 1000` at the
+    end and of its `change x 1000`, with Student's 95 % interval; and in how many trainings it
+    `rose`, of how many.
+    """
+    rows = {}
+    for name in names:
+        losses = 1000 * np.array([run["history"]["val_loss"] for run in runs_of(name, runs)])
+        if len(losses) > 1:
+            change = losses[:, -1] - losses[:, -2]
+            low, high = ttest_1samp(change, 0).confidence_interval()
+            rows[name] = {
+                "loss x 1000": losses[:, -1].mean(),
+                "change x 1000": change.mean(),
+                "low": low,
+                "high": high,
+                "rose": int((change > 0).sum()),
+                "trainings": len(losses),
+            }
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def shared_errors(runs: Sequence[Run], labels: np.ndarray, count: int = 10) -> pd.DataFrame:
+    """Find the images that most trainings misread.
+
+    Returns
+    -------
+    One row per image, the most misread first: its `label`, what it is `mostly read as`, by how many
+    trainings it is `misread by`, and by how many of each network.
+    """
+    errors = [(run["candidate"], run["misread"], run["taken_for"]) for run in runs]
+    table = pd.DataFrame(errors, columns=["network", "image", "read"]).explode(["image", "read"])
+    table = table.astype({"image": int, "read": int})
+    most = table["image"].value_counts().sort_index().nlargest(count)
+    found = table[table["image"].isin(most.index)].groupby("image")
+    columns = {
+        "label": labels[most.index],
+        "mostly read as": found["read"].agg(lambda read: read.mode()[0]),
+        "misread by": most,
+        **found["network"].value_counts().unstack(fill_value=0),
+    }
+    return pd.DataFrame(columns, index=most.index)
+
+
+def read_correctly(runs: Sequence[Run], name: str, images: int) -> np.ndarray:
+    """Say whether each run of a candidate reads each test image correctly.
+
+    Returns
+    -------
+    bool, shape (runs, images).
+    """
+    every = np.arange(images)
+    return np.array([~np.isin(every, run["misread"]) for run in runs_of(name, runs)])
+
+
+def confusions(runs: Sequence[Run], name: str) -> np.ndarray:
+    """Collect the confusion counts of each run of a candidate.
+
+    Returns
+    -------
+    int, shape (runs, 10, 10): rows true, columns predicted.
+    """
+    counts = [run["confusion"] for run in runs_of(name, runs)]
+    return np.array(counts, dtype=int).reshape(-1, 10, 10)
