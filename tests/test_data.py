@@ -13,7 +13,6 @@ import subprocess
 import sys
 import threading
 import time
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -340,22 +339,12 @@ def npz(arrays, save=np.savez):
     return buffer.getvalue()
 
 
-def bzip2(arrays):
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_BZIP2) as archive:
-        archive.writestr("x_train.npy", b"")
-    return buffer.getvalue()
-
-
 DAMAGED = {
     "Bad CRC": lambda arrays: npz(arrays).replace(arrays["x_test"][5:].tobytes(), bytes(995 * 784)),
     "Object arrays": lambda arrays: npz(arrays | {"x_train": np.array([{"a": 1}], dtype=object)}),
     "y_train is not a file": lambda arrays: npz({"x_train": arrays["x_train"]}),
     "not a zip file": lambda arrays: npz(arrays)[:-5_000],  # without its directory
-    "more than 64,000,000 bytes[)]": lambda arrays: bytes(64_000_001),
-    "bytes when unpacked": lambda arrays: npz({"x_train": np.zeros(2**26, "u1")}, np.savez_compressed),
-    "more than 100 members": lambda arrays: npz({str(number): 0 for number in range(101)}),
-    "a compression that NumPy does not use": bzip2,
+    "more than 64,000,000 bytes when unpacked": lambda arrays: npz({"x": np.zeros(2**26, "u1")}, np.savez_compressed),
 }
 
 
