@@ -1,4 +1,4 @@
-"""What may come in: files up to a size, and errors that say in a sentence what was expected and found."""
+"""Errors that are sentences, and files that are read up to a size."""
 
 import itertools
 import re
@@ -9,19 +9,27 @@ import numpy as np
 
 
 class ReadableError(Exception):
-    """An error whose message is all that its reader needs; a notebook shows nothing else of it."""
+    """An error whose message is all that its reader needs: a notebook shows no traceback of it."""
 
     def _render_traceback_(self) -> list[str]:  # IPython asks for it
         return [f"{type(self).__name__}: {self}"]
 
 
 class InputError(ReadableError, ValueError):
-    """An input is not what is expected; the message names it, what was expected and what was found."""
+    """An input is not what is expected; the message names it, what was expected, what was found."""
 
 
 def read_at_most(path: Path, limit: int) -> bytes:
-    """Content of a regular file. ValueError, if it holds more than `limit` bytes; an OSError, if it cannot be read."""
-    if not path.is_file():  # a pipe would be waited for
+    """Read a file that holds no more than `limit` bytes.
+
+    Raises
+    ------
+    ValueError
+        If it holds more.
+    OSError
+        If it cannot be read, or is not a regular file: reading a pipe might wait for ever.
+    """
+    if not path.is_file():
         raise FileNotFoundError("no such file")
     with path.open("rb") as file:
         content = file.read(limit + 1)
@@ -30,18 +38,34 @@ def read_at_most(path: Path, limit: int) -> bytes:
     return content
 
 
-# Lines that Keras and TensorFlow put around what is wrong begin like this.
-_NOISE = ("\t", "<stack", "Graph execution error", "Detected at node", "Exception encountered", "Arguments received")
+# Keras and TensorFlow put lines that begin like this around what is wrong.
+_NOISE = (
+    "\t",
+    "<stack",
+    "Graph execution error",
+    "Detected at node",
+    "Exception encountered",
+    "Arguments received",
+)
 
 
 def reason(error: BaseException) -> str:
-    """What an error's message says is wrong, its first paragraph, or else the error's type; with a full stop."""
-    lines = [line for line in re.sub(r"\x1b\[\d*m", "", str(error)).splitlines() if not line.startswith(_NOISE)]
-    said = itertools.takewhile(str.strip, itertools.dropwhile(lambda line: not line or line[0].isspace(), lines))
-    text = " ".join(line.strip() for line in said) or type(error).__name__
+    """Return the first paragraph of an error's message, in one line that ends with a full stop.
+
+    Without a message, it is the name of the error's type. What Keras and TensorFlow put around
+    their messages does not count.
+    """
+    message = re.sub(r"\x1b\[\d*m", "", str(error))  # without a terminal's colours
+    lines = [line for line in message.splitlines() if not line.startswith(_NOISE)]
+    # Indented lines before the first paragraph belong to a traceback.
+    rest = itertools.dropwhile(lambda line: not line or line[0].isspace(), lines)
+    paragraph = itertools.takewhile(str.strip, rest)
+    text = " ".join(line.strip() for line in paragraph) or type(error).__name__
     return text if text.endswith((".", "!", "?")) else f"{text}."
 
 
 def describe(value: Any) -> str:
-    """What was found, for an error: an array's dtype and shape, or the type of anything else."""
-    return f"{value.dtype} of shape {value.shape}" if isinstance(value, np.ndarray) else f"a {type(value).__name__}"
+    """Say what was found, for an error message: an array's dtype and shape, or else a type."""
+    if isinstance(value, np.ndarray):
+        return f"{value.dtype} of shape {value.shape}"
+    return f"a {type(value).__name__}"

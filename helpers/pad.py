@@ -1,4 +1,8 @@
-"""A pad to draw a digit on, in the notebook's page: networks read it while one draws."""
+"""A pad in the notebook's page to draw a digit on, which networks read while one draws.
+
+The page, `pad.js`, sends the drawing to the kernel; `Pad` answers it with what the networks get and
+with their probabilities. The library anywidget carries the messages.
+"""
 
 import base64
 import math
@@ -16,51 +20,94 @@ from helpers.checks import reason
 from helpers.handwriting import as_mnist
 
 TO_DRAW = "To draw a digit here, run all cells in JupyterLab, Jupyter Notebook or VS Code."
-TO_INSTALL = "To draw a digit here, install the package anywidget, restart the kernel and run all cells."
+TO_INSTALL = (
+    "To draw a digit here, install the package anywidget, restart the kernel and run all cells."
+)
 PAGE = Path(__file__).with_name("pad.js")
-# A 3, on paper of 224 x 224 pixels.
-EXAMPLE = [66, 66, 92, 42, 136, 46, 150, 78, 128, 100, 96, 106, 136, 112, 158, 140, 136, 176, 64, 170]
+# A stroke that looks like a 3, on paper of 224 x 224 pixels: x and y of each of its points.
+EXAMPLE = [
+    66, 66, 92, 42, 136, 46, 150, 78, 128, 100, 96, 106, 136, 112, 158, 140, 136, 176, 64, 170,
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Pad:
-    """A pad to draw on, where a person runs the cell whose value it is; elsewhere a picture of it, with a sentence."""
+    """A pad, shown where a person runs the cell whose value it is.
 
-    networks: Mapping[str, Any]  # by name, what reads the drawings: it has a `predict`, as `training.TrainedModel` has
+    Elsewhere a picture of a pad is shown, with a sentence that says how to get a live one.
+
+    Attributes
+    ----------
+    networks : by name
+        What reads the drawings. Each has a `predict` like that of `training.TrainedModel`.
+    """
+
+    networks: Mapping[str, Any]
 
     def read(self, drawing: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-        """The image that `as_mnist` makes of a drawing, and the networks' answers."""
+        """Let the networks read a drawing.
+
+        Parameters
+        ----------
+        drawing : grey values from 0 (black) to 255 (white), uint8, shape (n, n)
+
+        Returns
+        -------
+        image : what the networks get, as `as_mnist` makes it: uint8, shape (28, 28)
+        answers : for each network, by its name, ten probabilities
+
+        Raises
+        ------
+        HandwritingError
+            From `as_mnist`, if the drawing is not a single digit.
+        """
         image = as_mnist(drawing, "drawing")
-        return image, {name: network.predict(image[np.newaxis])[0] for name, network in self.networks.items()}
+        images = image[np.newaxis]
+        answers = {name: network.predict(images)[0] for name, network in self.networks.items()}
+        return image, answers
 
     def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-        sentence, shown = TO_DRAW, dict[str, Any]()
+        """Return what IPython shows, by type, and what describes it."""
+        sentence = TO_DRAW
+        live: dict[str, Any] = {}
         if _is_attended():
             try:
-                shown = self._widget()._repr_mimebundle_()[0]
+                live = self._widget()._repr_mimebundle_()[0]
             except ImportError:
                 sentence = TO_INSTALL
-        # Also beside the widget, for pages that show none: a notebook that was saved with it can be read on GitHub.
-        picture = Image.new("L", (224, 224), 255)
-        ImageDraw.Draw(picture).line(EXAMPLE, fill=0, width=16, joint="curve")
-        drawing = np.asarray(picture)
+        # The picture goes beside the widget, too: a notebook that was saved with a widget can be
+        # read where there are no widgets, on GitHub for instance.
+        png, description = self._picture(sentence)
+        still = {"text/plain": sentence, "image/png": base64.b64encode(png).decode()}
+        return live | still, {"image/png": description}
+
+    def _picture(self, sentence: str) -> tuple[bytes, dict[str, Any]]:
+        """Draw a pad with the example on it: a PNG, and the metadata that describe it."""
+        paper = Image.new("L", (224, 224), 255)
+        ImageDraw.Draw(paper).line(EXAMPLE, fill=0, width=16, joint="curve")
+        drawing = np.asarray(paper)
         image, answers = self.read(drawing)
-        still = plots.readings({"the pad": drawing, "what they get": 255 - image}, answers, sentence)
-        png, metadata = plots.as_png(still)
-        data = {"text/plain": sentence, "image/png": base64.b64encode(png).decode()}
-        return shown | data, {"image/png": metadata}
+        shown = {"the pad": drawing, "what they get": 255 - image}
+        return plots.as_png(plots.readings(shown, answers, sentence))
 
     def _widget(self) -> Any:
+        """Make the live pad, which answers the drawings that its page sends."""
         import anywidget  # only here: a run that nobody attends does without it
 
         def answer(widget: Any, content: dict[str, Any], buffers: list[memoryview]) -> None:
             shades = np.frombuffer(buffers[0], np.uint8)
+            side = math.isqrt(shades.size)
             found: dict[str, Any]
             try:
-                image, answers = self.read(shades.reshape(math.isqrt(shades.size), -1))
-                found = {"image": image.ravel().tolist(), "answers": [[n, a.tolist()] for n, a in answers.items()]}
-            except Exception as error:  # whatever a network of one's own raises: the page waits for an answer
+                image, answers = self.read(shades.reshape(side, side))
+                found = {
+                    "image": image.ravel().tolist(),
+                    "answers": [[name, each.tolist()] for name, each in answers.items()],
+                }
+            except Exception as error:
+                # Of any kind, for networks may be the reader's own: the page waits for an answer.
                 found = {"sentence": reason(error)}
+            # By what it asked with, the page knows which drawing is answered.
             widget.send(found | {"asked": content["asked"]})
 
         widget = anywidget.AnyWidget(_esm=PAGE.read_text(encoding="utf-8"))
@@ -69,10 +116,12 @@ class Pad:
 
 
 def _is_attended() -> bool:
-    """Whether a person sees what the running cell displays.
+    """Say whether a person sees what the running cell displays.
 
-    Jupyter's messages tell: a page lets code ask for input (`allow_stdin`); nbclient, on which papermill and
-    nbconvert are built, and nbval do not, for nobody would answer.
+    Jupyter's messages tell. A page lets code ask its reader for input (`allow_stdin`). nbval does
+    not, nor does nbclient, on which papermill and nbconvert are built: nobody would answer.
     """
     kernel = getattr(get_ipython(), "kernel", None)
-    return bool(kernel and kernel.get_parent("shell").get("content", {}).get("allow_stdin"))
+    if kernel is None:
+        return False
+    return bool(kernel.get_parent("shell").get("content", {}).get("allow_stdin"))

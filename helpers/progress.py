@@ -9,7 +9,11 @@ from tqdm import tqdm
 
 
 class _Output:
-    """A file of one line, for tqdm: an output of the running cell, which each `write` replaces."""
+    """The output of a notebook's cell as a file for tqdm, in which each `write` replaces the last.
+
+    A carriage return, with which tqdm draws its bar anew in a terminal, would be stored with the
+    notebook, and so would each state of the bar.
+    """
 
     encoding = "utf-8"  # so that tqdm draws blocks
 
@@ -20,18 +24,38 @@ class _Output:
         self._handle.update({"text/plain": text.strip("\r\n ")}, raw=True)
 
     def flush(self) -> None:
-        """Nothing is held back."""
+        """Do nothing: `write` holds nothing back. tqdm calls it."""
 
 
 @contextmanager
 def progress_bar(total: int, description: str, **options: Any) -> Iterator[tqdm]:
-    """A bar of `total` steps while the block runs; `bar.update(n)` takes n. Options are those of `tqdm.tqdm`."""
+    """Show a progress bar while the block runs.
+
+    Parameters
+    ----------
+    total : number of steps; 0 if it is not known
+    description : what stands before the bar
+    options : of `tqdm.tqdm`
+
+    Yields
+    ------
+    The bar: `bar.update(n)` says that n more steps are done.
+    """
+    # Where IPython has not been imported, this is no notebook, and importing it takes a moment.
     ipython: Any = sys.modules.get("IPython")
     in_notebook = ipython is not None and hasattr(ipython.get_ipython(), "kernel")
     stream: Any = _Output(ipython.display.display) if in_notebook else sys.stderr
     # A log file is not a screen: there, one line every ten seconds is enough.
-    interval = 0.2 if in_notebook or stream.isatty() else 10
-    bar = tqdm(total=total, desc=description, file=stream, leave=False, mininterval=interval, ncols=100, **options)
+    seconds = 0.2 if in_notebook or stream.isatty() else 10
+    bar = tqdm(
+        total=total,
+        desc=description,
+        file=stream,
+        leave=False,
+        mininterval=seconds,
+        ncols=100,
+        **options,
+    )
     try:
         yield bar
     finally:

@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 from scipy.stats import bootstrap
@@ -61,9 +63,12 @@ def test_mcnemar_of_a_known_case():
     assert table.loc["one, same"].tolist() == [0, 0, 0, 0, 0, 1]
 
 
-def test_interval_leaves_out_zero_when_p_is_small():
+def test_p_is_that_of_tossed_coins_and_the_interval_leaves_out_zero_when_it_is_small():
     for second in range(1, 30):
         row = evaluation.paired_tests({"one": answers(20, second), "other": ~answers(20, second)}).iloc[0]
+        tosses, fewer = 20 + second, min(20, second)
+        ways = sum(math.comb(tosses, heads) for heads in range(fewer + 1))
+        assert row["p"] == pytest.approx(min(2 * ways / 2**tosses, 1), rel=1e-12)
         assert (row["low, points"] > 0 or row["high, points"] < 0) == (row["p"] < 0.05)
 
 
