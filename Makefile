@@ -75,8 +75,7 @@ handwriting: $(ENVIRONMENT)  ## measure how the pictures of digits in HANDWRITIN
 	@$(BIN)/python benchmarks/handwriting.py $(HANDWRITING) $(TRAININGS)
 
 html: $(ENVIRONMENT)  ## make build/mnist_digits.html of the notebook as it is, without executing it
-	@mkdir -p build
-	@$(BIN)/python -m nbconvert --log-level ERROR --to html --template-file helpers/report.html.j2 --output-dir build $(NOTEBOOK)
+	@$(BIN)/python -m helpers html
 
 lock: $(ENVIRONMENT)  ## pin in requirements.lock what requirements.txt asks for, on every system; OPTIONS=--upgrade for the newest of all
 	@$(BIN)/python -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
