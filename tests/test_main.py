@@ -201,8 +201,8 @@ def test_a_kernel_that_is_killed(copy, command):
     nbformat.write(book, path)
     before = path.read_bytes()
     done = call(command)
-    said = "error: The kernel, which executes the notebook, has died, as it does when memory runs out. Close other"
-    assert done.returncode == 1 and done.stderr.splitlines()[-1].startswith(said)
+    said = "the process that executes the notebook does not answer, as when memory runs out. Close other programs"
+    assert done.returncode == 1 and done.stderr.splitlines()[-1].startswith(f"error: Kernel died: {said}")
     assert "Traceback" not in done.stderr and path.read_bytes() == before
 
 
