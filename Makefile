@@ -33,7 +33,7 @@ run: $(ENVIRONMENT)  ## execute the notebook, write it and an HTML report to bui
 test: $(ENVIRONMENT)  ## run the unit tests, then execute the notebook and compare its outputs and results (a minute)
 	@mode=$$($(BIN)/python -m helpers nbval) \
 		&& $(BIN)/python -m pytest tests -m "not slow and not thorough and not browser and not portable" -n logical --dist worksteal \
-		&& $(BIN)/python -m pytest $(NOTEBOOK) $$mode --nbval-current-env --nbval-cell-timeout=1200 \
+		&& $(BIN)/python -m pytest $(NOTEBOOK) $$mode --nbval-current-env --nbval-cell-timeout=1200 -p tests.alive \
 		&& $(BIN)/python -m helpers results
 
 test-quick: $(ENVIRONMENT)  ## run the unit tests that need neither TensorFlow nor much time (seconds)

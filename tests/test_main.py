@@ -3,6 +3,8 @@
 import errno
 import json
 import os
+import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -204,6 +206,20 @@ def test_a_kernel_that_is_killed(copy, command):
     said = "the process that executes the notebook does not answer, as when memory runs out. Close other programs"
     assert done.returncode == 1 and done.stderr.splitlines()[-1].startswith(f"error: Kernel died: {said}")
     assert "Traceback" not in done.stderr and path.read_bytes() == before
+
+
+@pytest.mark.thorough
+def test_a_kernel_that_is_killed_while_outputs_are_compared(copy):
+    """Within seconds, not after the 20 minutes that a cell may take."""
+    folder, _ = copy
+    cell = nbformat.v4.new_code_cell("import os\nos.kill(os.getpid(), 9)", execution_count=1)
+    nbformat.write(nbformat.v4.new_notebook(cells=[cell]), path := folder / "mnist_digits.ipynb")
+    (command,) = re.findall(r"pytest (\$\(NOTEBOOK\).*) \\", (ROOT / "Makefile").read_text(encoding="utf-8"))
+    options = command.replace("$(NOTEBOOK)", f"'{path}'").replace("$$mode", "--nbval") + " -p no:cacheprovider"
+    line = [sys.executable, "-m", "pytest", *shlex.split(options)]
+    done = subprocess.run(line, cwd=ROOT, text=True, capture_output=True, timeout=200)
+    assert "the kernel, which executes the notebook, has died, as when memory runs out. Close" in done.stdout
+    assert done.returncode == 1
 
 
 @pytest.mark.thorough
