@@ -12,10 +12,13 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
 
 from helpers import __main__ as commands
 from helpers.checks import InputError
 from helpers.data import DataError
+from tests.test_notebook import CODE, source
 
 ROOT = Path(__file__).parent.parent
 
@@ -220,6 +223,16 @@ def test_a_kernel_that_is_killed_while_outputs_are_compared(copy):
     done = subprocess.run(line, cwd=ROOT, text=True, capture_output=True, timeout=200)
     assert "the kernel, which executes the notebook, has died, as when memory runs out. Close" in done.stdout
     assert done.returncode == 1
+
+
+@pytest.mark.thorough
+def test_the_notebook_alone_in_a_folder(tmp_path):
+    book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source(CODE[0]))])
+    place = {"metadata": {"path": str(tmp_path)}}
+    with pytest.raises(CellExecutionError, match="No module named 'helpers'"):
+        NotebookClient(book, kernel_name="python3", resources=place).execute()
+    (error,) = book.cells[0].outputs
+    assert "Open this in a clone of the project: make lab" in "\n".join(error.traceback)
 
 
 @pytest.mark.thorough
