@@ -217,7 +217,7 @@ def test_a_kernel_that_is_killed_while_outputs_are_compared(copy):
     folder, _ = copy
     cell = nbformat.v4.new_code_cell("import os\nos.kill(os.getpid(), 9)", execution_count=1)
     nbformat.write(nbformat.v4.new_notebook(cells=[cell]), path := folder / "mnist_digits.ipynb")
-    (command,) = re.findall(r"pytest (\$\(NOTEBOOK\).*) \\", (ROOT / "Makefile").read_text(encoding="utf-8"))
+    (command,) = re.findall(r"pytest (\$\(NOTEBOOK\)[^\\\n]*)", (ROOT / "Makefile").read_text(encoding="utf-8"))
     options = command.replace("$(NOTEBOOK)", f"'{path}'").replace("$$mode", "--nbval") + " -p no:cacheprovider"
     line = [sys.executable, "-m", "pytest", *shlex.split(options)]
     done = subprocess.run(line, cwd=ROOT, text=True, capture_output=True, timeout=200)
