@@ -33,7 +33,7 @@ run: $(ENVIRONMENT)  ## execute the notebook, write it and an HTML report to bui
 test: $(ENVIRONMENT)  ## run the unit tests, then execute the notebook and compare its outputs and results (a minute)
 	@mode=$$($(BIN)/python -m helpers nbval) \
 		&& $(BIN)/python -m pytest tests -m "not slow and not thorough and not browser and not portable" -n logical --dist worksteal \
-		&& $(BIN)/python -m pytest $(NOTEBOOK) $$mode --nbval-current-env --nbval-cell-timeout=1200 \
+		&& $(BIN)/python -m pytest $(NOTEBOOK) $$mode --nbval-current-env --nbval-cell-timeout=1200 -p tests.alive \
 		&& $(BIN)/python -m helpers results
 
 test-quick: $(ENVIRONMENT)  ## run the unit tests that need neither TensorFlow nor much time (seconds)
@@ -75,8 +75,7 @@ handwriting: $(ENVIRONMENT)  ## measure how the pictures of digits in HANDWRITIN
 	@$(BIN)/python benchmarks/handwriting.py $(HANDWRITING) $(TRAININGS)
 
 html: $(ENVIRONMENT)  ## make build/mnist_digits.html of the notebook as it is, without executing it
-	@mkdir -p build
-	@$(BIN)/python -m nbconvert --log-level ERROR --to html --template-file helpers/report.html.j2 --output-dir build $(NOTEBOOK)
+	@$(BIN)/python -m helpers html
 
 lock: $(ENVIRONMENT)  ## pin in requirements.lock what requirements.txt asks for, on every system; OPTIONS=--upgrade for the newest of all
 	@$(BIN)/python -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \

@@ -1,61 +1,135 @@
-"""The commands behind the Makefile: ``python -m helpers COMMAND``."""
+"""The commands behind the Makefile: ``python -m helpers COMMAND``.
+
+Each public function but `main` is a command, and the first line of its docstring is its help.
+A command imports what it needs when it is called, so that a mistake in the line is told at once.
+"""
 
 import argparse
 import base64
+import errno
 import json
 import math
 import os
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from helpers.checks import InputError, ReadableError
-from helpers.data import DataError, load_mnist
+ENVIRONMENT = "The packages are in the project's environment: use `make`, or the Python in .venv."
+try:
+    from helpers.checks import InputError, ReadableError
+    from helpers.data import DataError, load_mnist
+except ModuleNotFoundError as error:
+    sys.exit(f"error: {error}. {ENVIRONMENT}")
 
 ROOT = Path(__file__).parent.parent
 NOTEBOOK = ROOT / "mnist_digits.ipynb"
 RESULTS, CHECKED_RESULTS = ROOT / "build" / "results.json", ROOT / "tests" / "results.json"
 TEMPLATE = Path(__file__).with_name("report.html.j2")
+DOWNLOAD = "Let MNIST_NPZ name an mnist.npz, or allow a download."
+ROOM = "Make room, and start it again."
+PERMISSIONS = "Check permissions, and start it again."
+NAME = "Move away what has this name, and start it again."
+MEMORY = "Close other programs, or allow more memory, and start it again."
+# What helps against an error of the operating system; against others, nothing is known to help.
+ADVICE = {
+    errno.ENOSPC: ROOM,
+    errno.EDQUOT: ROOM,
+    errno.EACCES: PERMISSIONS,
+    errno.EPERM: PERMISSIONS,
+    errno.EROFS: PERMISSIONS,
+    errno.EEXIST: NAME,
+    errno.ENOTDIR: NAME,
+    errno.EISDIR: NAME,
+    errno.ENOMEM: MEMORY,
+    errno.ENOENT: "`git status` tells whether a file of the project is missing.",
+}
+
+
+class KernelError(ReadableError):
+    """The kernel, the process that executes the notebook, has died or does not start."""
 
 
 def run(parameters: Sequence[tuple[str, str]] = (), folder: Path = ROOT / "build") -> None:
-    """Execute the notebook, with other values for some of its parameters; write it, and a report, to a folder."""
+    """Execute the notebook; write it and a report to a folder.
+
+    Parameters
+    ----------
+    parameters : names and values, as text, of those parameters of the notebook that change
+
+    Raises
+    ------
+    InputError : the file is no notebook, or the notebook has no such parameter
+    KernelError : the kernel dies
+    SystemExit : a cell fails; the message says how
+    """
+    import nbformat
     import papermill
-    from nbconvert import HTMLExporter
     from papermill.exceptions import PapermillExecutionError
 
-    known = papermill.inspect_notebook(NOTEBOOK)
-    if unknown := [name for name, _ in parameters if name not in known]:
-        raise InputError(f"PARAMETERS: the notebook has {', '.join(known)}; found {', '.join(unknown)}. Use these.")
-    path, html = folder / NOTEBOOK.name, folder / f"{NOTEBOOK.stem}.html"
-    values = {name: int(text) if text.isdecimal() else text for name, text in parameters}
+    notebook = _read_notebook(NOTEBOOK)
+    known = papermill.inspect_notebook(notebook)
+    unknown = [name for name, _ in parameters if name not in known]
+    if unknown:
+        found = f"the notebook has {', '.join(known)}; found {', '.join(unknown)}"
+        raise InputError(f"PARAMETERS: {found}. Use these.")
+    path = folder / NOTEBOOK.name
+    folder.mkdir(parents=True, exist_ok=True)
+    nbformat.write(notebook, path)
+    # In a path, papermill replaces a name in braces by a parameter's value.
+    place = str(path).replace("{", "{{").replace("}", "}}")
+    values = {name: _value(text) for name, text in parameters}
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        executed = papermill.execute_notebook(NOTEBOOK, path, values, kernel_name="python3", cwd=ROOT)
-        html.write_text(HTMLExporter(template_file=str(TEMPLATE)).from_notebook_node(executed)[0], encoding="utf-8")
+        with _kernel_of_this_python() as kernel:
+            executed = papermill.execute_notebook(place, place, values, cwd=ROOT, **kernel)
     except PapermillExecutionError as error:
-        # An error that says all in its message has no more than a line of traceback.
+        # A ReadableError says all in its message: its traceback is one line.
         sys.exit(f"error: {error.evalue}" if len(error.traceback) == 1 else str(error))
-    (first_screen,) = (cell for cell in executed.cells if 'display_id="first-screen"' in cell.source)
-    found = first_screen.outputs[0].data["text/plain"]
-    print(f"\n{found}\n\nNotebook: {os.path.relpath(path)}\nReport:   {os.path.relpath(html)}")
+    report = _write_report(executed, folder)
+    print(f"\n{_first_screen(executed.cells)}\n")
+    print(f"Notebook: {os.path.relpath(path)}\nReport:   {os.path.relpath(report)}")
+
+
+def _value(text: str) -> int | str:
+    """Return a parameter's value: a whole number if the text is one that Python reads."""
+    # Python reads no more than 4,300 digits. The notebook refuses so large a number, and any text.
+    return int(text) if text.isdecimal() and len(text) < 100 else text
+
+
+def html(folder: Path = ROOT / "build") -> None:
+    """Write the report of the notebook as it is stored, without executing it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    print(f"Report: {os.path.relpath(_write_report(_read_notebook(NOTEBOOK), folder))}")
 
 
 def nbval() -> None:
-    """Print how the notebook's stored outputs, made with the complete data, are to be compared."""
-    if is_sample := not load_mnist().is_full:
-        print("Only a sample of MNIST is at hand: the notebook's outputs are not compared.", file=sys.stderr)
-    print("--nbval-lax" if is_sample else "--nbval")
+    """Print the option with which pytest compares the notebook's stored outputs with new ones.
+
+    They were made with the complete data, so with a sample only cells that ask for it are compared.
+    """
+    _read_notebook(NOTEBOOK)  # else pytest would show a traceback if it is none
+    if load_mnist().is_full:
+        print("--nbval")
+    else:
+        said = "Only a sample of MNIST is at hand: the notebook's outputs are not compared."
+        print(said, file=sys.stderr)
+        print("--nbval-lax")
 
 
 def retrain() -> None:
-    """Train again the models that come with the project."""
+    """Train again the models that come with the project.
+
+    Raises
+    ------
+    DataError : only a sample of the data is at hand
+    """
     digits = load_mnist()
     if not digits.is_full:
-        found = f"trained on the complete data set, and only a sample is at hand: {digits.sample_reason}"
-        raise DataError(f"The project's models are {found}. Let MNIST_NPZ name an mnist.npz, or allow a download.")
+        wanted = "The project's models are trained on the complete data set"
+        found = f"only a sample is at hand: {digits.sample_reason}"
+        raise DataError(f"{wanted}, and {found}. {DOWNLOAD}")
     from helpers.startup import start_tensorflow
 
     start_tensorflow()
@@ -64,17 +138,28 @@ def retrain() -> None:
 
     for candidate in CANDIDATES:
         history = retrain(candidate, digits, Settings()).history
-        training, validation = history["accuracy"][-1], history["val_accuracy"][-1]
-        print(f"{candidate.name}: training accuracy {training:.4f}, validation accuracy {validation:.4f}")
+        training = f"training accuracy {history['accuracy'][-1]:.4f}"
+        validation = f"validation accuracy {history['val_accuracy'][-1]:.4f}"
+        print(f"{candidate.name}: {training}, {validation}")
     print("Stored in models/. `make refresh` brings the notebook's outputs up to date.")
 
 
 def study(seeds: int, scheduler: str | None = None) -> None:
-    """Train every candidate with the seeds 1, 2, ..., here or on a Dask cluster; continue what was begun."""
+    """Train every network with the seeds 1 to SEEDS, or go on with what was begun.
+
+    Parameters
+    ----------
+    scheduler : address of a Dask scheduler whose workers train; without one, this machine does
+
+    Raises
+    ------
+    DataError : only a sample of the data is at hand
+    StudyError : the study cannot be continued, or a training fails
+    """
     from helpers.study import RUNS, run_study
 
     if not load_mnist().is_full:
-        raise DataError("The study is of the complete data set. Let MNIST_NPZ name an mnist.npz, or allow a download.")
+        raise DataError(f"The study is of the complete data set. {DOWNLOAD}")
     try:
         count = run_study(range(1, seeds + 1), scheduler=scheduler)
     except KeyboardInterrupt:
@@ -113,15 +198,19 @@ def _alike(value: Any, other: Any) -> bool:
 def refresh(root: Path = ROOT) -> None:
     """Execute the notebook on the complete data; store it, its results and README's figures if all went well."""
     import nbformat
-    from nbconvert.preprocessors import CellExecutionError, ExecutePreprocessor
+    from nbclient import NotebookClient
+    from nbclient.exceptions import CellExecutionError
 
     notebook, results = root / NOTEBOOK.name, root / "build" / RESULTS.name
     results.parent.mkdir(exist_ok=True)
     results.unlink(missing_ok=True)  # else those of an earlier run would pass for this one's
     os.environ["MNIST_DATA"] = "full"
-    executed = nbformat.read(notebook, as_version=4)
+    executed = _read_notebook(notebook)
+    place = {"metadata": {"path": str(root)}}
     try:
-        ExecutePreprocessor(timeout=None, record_timing=False).preprocess(executed, {"metadata": {"path": str(root)}})
+        with _kernel_of_this_python() as kernel:
+            options = {"timeout": None, "record_timing": False, "resources": place, **kernel}
+            NotebookClient(executed, **options).execute()
     except CellExecutionError as error:
         sys.exit(f"{error}\nerror: a cell failed, as shown above; nothing is stored.")
     outputs = [output for cell in executed.cells for output in cell.get("outputs", [])]
@@ -139,40 +228,167 @@ def refresh(root: Path = ROOT) -> None:
 
 
 def _figure(cells: list[Any], name: str) -> bytes:
-    """The PNG under the cell that draws a figure of `helpers.plots`."""
-    for output in (each for cell in cells if f"plots.{name}(" in cell["source"] for each in cell.get("outputs", [])):
-        if "image/png" in output.get("data", {}):
-            return base64.b64decode(output["data"]["image/png"])
+    """Return the PNG under the cell that calls a function of `helpers.plots`."""
+    drawing = [cell for cell in cells if f"plots.{name}(" in cell["source"]]
+    for cell in drawing:
+        for output in cell.get("outputs", []):
+            if "image/png" in output.get("data", {}):
+                return base64.b64decode(output["data"]["image/png"])
     sys.exit(f"error: no cell shows plots.{name}, which README needs; nothing is stored.")
 
 
+def _read_notebook(path: Path) -> Any:
+    """Read a notebook, without what other programs have left in its metadata.
+
+    Raises
+    ------
+    InputError : the file holds no notebook
+    OSError : it cannot be read
+    """
+    import nbformat
+
+    content = path.read_bytes()
+    try:
+        notebook = nbformat.reads(content.decode(), as_version=4)
+        nbformat.validate(notebook)
+    except Exception as error:  # of many kinds, from json, nbformat and jsonschema
+        found = f"expected a Jupyter notebook; found none that can be read ({_first_line(error)})"
+        remedy = "Resolve it if it has marks of a merge, <<<<<<<; or take the stored one"
+        raise InputError(f"{path}: {found}. {remedy}: git checkout {path.name}.") from None
+    # Widgets are those of an earlier run. As Colab leaves them, nbconvert and GitHub fail at them.
+    notebook.metadata.pop("widgets", None)
+    # Somebody may have chosen a kernel of his own in JupyterLab; papermill needs the language.
+    notebook.metadata["kernelspec"] = {
+        "display_name": "Python 3 (ipykernel)",
+        "language": "python",
+        "name": "python3",
+    }
+    return notebook
+
+
+@contextmanager
+def _kernel_of_this_python() -> Iterator[dict[str, Any]]:
+    """Give the options with which nbclient starts a kernel of the Python that runs this.
+
+    Left to itself, it starts the one that the user or the system has installed as python3.
+
+    Raises
+    ------
+    KernelError : the kernel dies or does not start
+    """
+    from jupyter_client.kernelspec import KernelSpecManager
+    from jupyter_client.manager import AsyncKernelManager
+
+    class Manager(AsyncKernelManager):
+        def __init__(self, **options: Any) -> None:
+            # Where there is no folder to look for kernels in, python3 is the kernel of this Python.
+            super().__init__(kernel_spec_manager=KernelSpecManager(kernel_dirs=[]), **options)
+
+    try:
+        yield {"kernel_manager_class": Manager, "kernel_name": "python3"}
+    except RuntimeError as error:  # such as nbclient's DeadKernelError
+        found = f"{_first_line(error)}: the process that executes the notebook does not answer"
+        raise KernelError(f"{found}, as when memory runs out. {MEMORY}") from None
+
+
+def _first_line(error: Exception) -> str:
+    """Return how an error's message begins, or its type if it has no message."""
+    return str(error).partition("\n")[0][:100].rstrip(" .") or type(error).__name__
+
+
+def _write_report(notebook: Any, folder: Path) -> Path:
+    """Write a notebook to a folder as a page of HTML; return the page's path."""
+    from nbconvert import HTMLExporter
+
+    name = {"metadata": {"name": NOTEBOOK.stem}}
+    page, _ = HTMLExporter(template_file=str(TEMPLATE)).from_notebook_node(notebook, name)
+    path = folder / f"{NOTEBOOK.stem}.html"
+    path.write_text(page, encoding="utf-8")
+    return path
+
+
+def _first_screen(cells: list[Any]) -> str:
+    """Return what the notebook's first screen says; nothing if somebody has taken it out."""
+    screens = [cell for cell in cells if 'display_id="first-screen"' in cell.source]
+    outputs = [output for cell in screens for output in cell.get("outputs", [])]
+    return outputs[0].get("data", {}).get("text/plain", "") if outputs else ""
+
+
 def _whole_number(text: str) -> int:
+    """Return the number that an argument gives; an error of argparse if it gives none."""
     if not text.isdecimal() or not 1 <= int(text) < 2**32:
-        raise argparse.ArgumentTypeError(f"expected a whole number from 1, such as 30; found {text!r}")
+        expected = "expected a whole number from 1, such as 30"
+        raise argparse.ArgumentTypeError(f"{expected}; found {text!r}")
     return int(text)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Do what the command line says; end with 1 and a sentence if that cannot be done, with 2 if it makes no sense."""
-    parser = argparse.ArgumentParser("python -m helpers", description=__doc__, allow_abbrev=False)
-    commands, made = parser.add_subparsers(required=True, metavar="COMMAND"), {}
-    for function in (run, nbval, results, retrain, refresh, study):
-        name, summary = function.__name__, str(function.__doc__).splitlines()[0]
+    """Do what the command line says.
+
+    Raises
+    ------
+    SystemExit : with 1 and a sentence if that cannot be done; with 2 if the line makes no sense
+    """
+    summary = str(__doc__).partition("\n")[0]
+    parser = argparse.ArgumentParser("python -m helpers", description=summary, allow_abbrev=False)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    made = {}
+    for function in (run, html, nbval, results, retrain, refresh, study):
+        name = function.__name__
+        summary = str(function.__doc__).partition("\n")[0]
         made[name] = commands.add_parser(name, help=summary, allow_abbrev=False)
         made[name].set_defaults(function=function)
-    made["run"].add_argument("-p", dest="parameters", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"))
+    made["run"].add_argument(
+        "-p", dest="parameters", action="append", default=[], nargs=2, metavar=("NAME", "VALUE")
+    )  # fmt: skip
     made["study"].add_argument("seeds", type=_whole_number, metavar="SEEDS")
     made["study"].add_argument("scheduler", nargs="?")
     given = vars(parser.parse_args(arguments))
     try:
-        given.pop("function")(**given)
+        with _without_the_users_jupyter():
+            given.pop("function")(**given)
+        sys.stdout.flush()
     except ReadableError as error:
         sys.exit(f"error: {error}")
+    except BrokenPipeError:
+        # At its end Python writes what is left, and would fail again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        stopped = "Stopped: what read the output of this command has ended."
+        sys.exit(f"{stopped} What was stored is kept.")
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        sys.exit(f"error: {where}{error.strerror or error}. Make room, or check permissions, and start it again.")
+        said = error.strerror or str(error) or type(error).__name__
+        advice = ADVICE.get(error.errno or 0, "")
+        sys.exit(f"error: {where}{said}. {advice}".rstrip())
+    except MemoryError:
+        sys.exit(f"error: memory ran out. {MEMORY}")
+    except ModuleNotFoundError as error:
+        sys.exit(f"error: {error}. {ENVIRONMENT}")
     except KeyboardInterrupt:
         sys.exit("Stopped. What was stored before is as it was.")
+
+
+@contextmanager
+def _without_the_users_jupyter() -> Iterator[None]:
+    """Give Jupyter and IPython a temporary folder instead of the home folder.
+
+    There may be no home folder; or it holds settings, templates and kernels for other projects.
+    """
+    before = dict(os.environ)
+    for name in before:
+        if name.startswith(("JUPYTER_", "IPYTHON")):
+            del os.environ[name]
+    # A kernel that has just been stopped may still write there.
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        for name in ("JUPYTER_DATA_DIR", "JUPYTER_CONFIG_DIR", "IPYTHONDIR"):
+            os.environ[name] = str(Path(folder, name))
+        # What is in the environment comes before what the system has installed.
+        os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"
+        try:
+            yield
+        finally:
+            os.environ.clear()
+            os.environ.update(before)
 
 
 if __name__ == "__main__":
