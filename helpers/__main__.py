@@ -124,15 +124,17 @@ def retrain() -> None:
     Raises
     ------
     DataError : only a sample of the data is at hand
+    InputError : what is trained here would have other bits than elsewhere
     """
     digits = load_mnist()
     if not digits.is_full:
         wanted = "The project's models are trained on the complete data set"
         found = f"only a sample is at hand: {digits.sample_reason}"
         raise DataError(f"{wanted}, and {found}. {DOWNLOAD}")
-    from helpers.startup import start_tensorflow
+    from helpers.startup import require_portable, start_tensorflow
 
     start_tensorflow()
+    require_portable("What stands in models/")
     from helpers.models import CANDIDATES
     from helpers.training import Settings, retrain
 
@@ -201,6 +203,11 @@ def refresh(root: Path = ROOT) -> None:
     from nbclient import NotebookClient
     from nbclient.exceptions import CellExecutionError
 
+    from helpers.startup import require_portable, start_tensorflow
+
+    # The kernel, which has the same environment, computes as this process would.
+    start_tensorflow()
+    require_portable("The notebook that is stored")
     notebook, results = root / NOTEBOOK.name, root / "build" / RESULTS.name
     results.parent.mkdir(exist_ok=True)
     results.unlink(missing_ok=True)  # else those of an earlier run would pass for this one's

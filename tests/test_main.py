@@ -37,6 +37,20 @@ def test_on_the_sample_nothing_is_compared_or_replaced(mnist, monkeypatch, capsy
         commands.study(1)
 
 
+@pytest.mark.tensorflow
+def test_what_is_committed_is_computed_portably_or_not_at_all(mnist, tmp_path, monkeypatch):
+    from helpers import startup
+
+    startup.start_tensorflow()
+    from helpers import training
+
+    monkeypatch.setenv("MNIST_COMPUTE", "native")
+    monkeypatch.setattr(training, "retrain", lambda *_: pytest.fail("it went on to train"))
+    for command in (commands.retrain, lambda: commands.refresh(tmp_path)):
+        with pytest.raises(InputError, match="must be computed portably. MNIST_COMPUTE=native was set for this run: "):
+            command()
+
+
 @pytest.mark.parametrize(
     ("line", "said"),
     [
@@ -280,6 +294,9 @@ STORED = ("mnist_digits.ipynb", "tests/results.json", "figures/runs.png", "figur
 def project(tmp_path, monkeypatch):
     """Make a project of another notebook, of these cells; returns the function that reads what is stored."""
     monkeypatch.setenv("MNIST_DATA", "sample")
+    # These notebooks compute nothing.
+    for name in ("start_tensorflow", "require_portable"):
+        monkeypatch.setattr(f"helpers.startup.{name}", lambda *_: None)
     _write(tmp_path, {name: content for name, content in HOSTILE.items() if "kernel" in name})
     monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "jupyter"))
 

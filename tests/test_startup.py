@@ -153,18 +153,6 @@ def test_what_came_before_the_project_is_undone_or_said():
     ]
 
 
-@pytest.mark.tensorflow
-def test_what_is_committed_is_computed_portably_or_not_at_all():
-    after = (
-        "from helpers.checks import InputError\n"
-        "try: startup.require_portable('models/')\n"
-        "except InputError as error: os.environ['MNIST_COMPUTE'] = str(error)"
-    )
-    variables, _, (notice,) = started("", after, MNIST_COMPUTE="native")
-    expected = f"models/ must be computed portably. {notice} Unset what is named here, or do it on an x86-64"
-    assert variables["MNIST_COMPUTE"].startswith(expected)
-
-
 @pytest.mark.thorough
 @pytest.mark.tensorflow
 def test_arithmetic_names_no_instructions_that_a_processor_has_not():
