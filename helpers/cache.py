@@ -37,8 +37,8 @@ MAX_HISTORY_BYTES = 64 * 1024
 MAX_MANIFEST_BYTES = 1_000_000
 LOCK_SECONDS = 60  # storing a model takes less than one
 PROTOCOL = 4
-# All that pickle writes for a dict of lists of floats. None of these can name code, or ask for
-# much memory.
+# All that pickle writes for a dict of lists of floats. None of these can import or call anything,
+# or ask for much memory.
 OPCODES = set(
     "PROTO FRAME STOP MARK MEMOIZE EMPTY_DICT SETITEM SETITEMS EMPTY_LIST APPEND APPENDS "
     "SHORT_BINUNICODE BINUNICODE BINFLOAT".split()
@@ -66,7 +66,7 @@ class EntryMismatch(CacheError):
 
 @dataclass(frozen=True)
 class Entry:
-    """A verified entry: the folder of its SavedModel, and the rest as `store` was told it."""
+    """A verified entry: the folder of its SavedModel, and what `store` was given with it."""
 
     saved_model: Path
     history: History
@@ -85,7 +85,7 @@ def locked(root: Path) -> Iterator[None]:
     root.mkdir(parents=True, exist_ok=True)
     with FileLock(root / ".lock", timeout=LOCK_SECONDS):
         for temporary in [*root.glob(".*.writing"), *root.glob("*/.*.writing")]:
-            # Inside an entry, such a folder is somebody else's.
+            # The pattern also fits folders inside an entry. Those are somebody else's.
             if not (temporary.parent / MANIFEST).exists():
                 _clear(temporary)
         yield
@@ -100,7 +100,7 @@ def store(
 ) -> None:
     """Write an entry, in place of any that is there; call this while the cache is `locked`.
 
-    If that fails, `folder` is as it was.
+    If that fails, the folder is unchanged.
 
     Parameters
     ----------
@@ -119,6 +119,8 @@ def store(
     ------
     CacheError
         If the history could not be read again.
+    OSError
+        If something cannot be written; and whatever `write_model` raises.
     """
     temporary = folder.with_name(f".{folder.name}.writing")
     new, old = temporary / "new", temporary / "old"
@@ -130,8 +132,8 @@ def store(
         digests = {name: _digest(new / name) for name in _files(new)}
         manifest = {"inputs": inputs, "environment": environment, "sha256": digests}
         (new / MANIFEST).write_bytes(_sealed(manifest))
-        # No single step replaces a full folder. If this process is killed between these two,
-        # `_clear` finds `old` and puts it back.
+        # No single step replaces a full folder. If this process is killed between these two, the
+        # next one that locks the cache finds `old`, and `_clear` puts it back.
         if folder.exists():
             folder.rename(old)
         new.rename(folder)
@@ -151,10 +153,10 @@ def load(folder: Path, inputs: Inputs) -> Entry:
     CacheError
         If it is damaged.
     """
-    changed = changes(folder, inputs)
+    manifest = _read_manifest(folder)
+    changed = _differences(manifest["inputs"], inputs)
     if changed:
         raise EntryMismatch(", ".join(changed))
-    manifest = _read_manifest(folder)
     found, expected = _files(folder), manifest["sha256"]
     for name in sorted({*found, *expected}):
         if name not in found:
@@ -174,14 +176,7 @@ def changes(folder: Path, inputs: Inputs) -> list[str]:
     EntryNotFound, CacheError
         If there is no entry, or its manifest is damaged.
     """
-    before = _read_manifest(folder)["inputs"]
-    said = []
-    for key in {**inputs, **before}:
-        if before.get(key) != inputs.get(key):
-            old, new = str(before.get(key)), str(inputs.get(key))
-            is_short = max(len(old), len(new)) <= 20
-            said.append(f"{key} changed" + (f" from {old} to {new}" if is_short else ""))
-    return said
+    return _differences(_read_manifest(folder)["inputs"], inputs)
 
 
 def set_aside(folder: Path, to: Path) -> Path:
@@ -218,26 +213,39 @@ def read_history(path: Path) -> History:
             if opcode.name not in OPCODES:
                 raise ValueError(f"opcode {opcode.name}")
         history = pickle.loads(content)
-        # Many pickles hold the same history, such as one with more bytes after its end. `store`
-        # writes just one of them.
-        if not _is_history(history) or pickle.dumps(history, PROTOCOL) != content:
+        if not _is_history(history):
             expected = "a dict of text keys, each with an equally long list of finite floats"
             raise ValueError(f"expected {expected}")
-        # `isfinite` raises an error for what is no number.
+        # Other pickles hold the same history, and perhaps more behind its end.
+        if pickle.dumps(history, PROTOCOL) != content:
+            raise ValueError("expected the very bytes that this project writes")
+        # `isfinite` raises an error for what is no number, which is caught below.
         if not all(map(math.isfinite, itertools.chain(*history.values()))):
             raise ValueError("a value is not finite")
     except Exception as error:  # an unpickler may raise any
-        what = getattr(error, "strerror", None) or error  # not the whole path
+        what = getattr(error, "strerror", None) or error  # an OSError's own text has the path in it
         raise CacheError(f"damaged: {path.name} is no training history ({what})") from None
     return history
 
 
 def _is_history(history: Any) -> bool:
-    """Whether this is a dict of texts and equally long lists, of which none is empty."""
+    """Whether this is a dict of texts and of equally long lists that are not empty."""
+    if not isinstance(history, dict) or not all(isinstance(each, list) for each in history.values()):
+        return False
     key_types = {type(key) for key in history}
-    value_types = {type(values) for values in history.values()}
     lengths = {len(values) for values in history.values()}
-    return key_types == {str} and value_types == {list} and len(lengths) == 1 and 0 not in lengths
+    return key_types == {str} and len(lengths) == 1 and 0 not in lengths
+
+
+def _differences(before: Inputs, after: Inputs) -> list[str]:
+    """Say what has changed, as in 'epochs changed from 5 to 3', with values where they are short."""
+    said = []
+    for key in {**after, **before}:
+        if before.get(key) != after.get(key):
+            old, new = str(before.get(key)), str(after.get(key))
+            is_short = max(len(old), len(new)) <= 20
+            said.append(f"{key} changed" + (f" from {old} to {new}" if is_short else ""))
+    return said
 
 
 def _clear(temporary: Path) -> None:
@@ -250,7 +258,8 @@ def _clear(temporary: Path) -> None:
 
 
 def _read_manifest(folder: Path) -> dict[str, Any]:
-    if not (folder.exists() or folder.is_symlink()):
+    """Read an entry's manifest without its seal, or raise a CacheError."""
+    if not (folder.exists() or folder.is_symlink()):  # a broken link is there, and is damage
         raise EntryNotFound("no cached model")
     try:
         content = read_at_most(folder / MANIFEST, MAX_MANIFEST_BYTES)
@@ -267,7 +276,7 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
 
 
 def _sealed(manifest: Mapping[str, Any]) -> bytes:
-    """Return a manifest's file, with its own SHA-256 at its end: no byte can change unnoticed."""
+    """Return the bytes of a manifest's file, which end in a seal: the SHA-256 of what is before."""
     seal = hashlib.sha256(json.dumps(manifest).encode()).hexdigest()
     return json.dumps({**manifest, "seal": seal}, indent=2).encode() + b"\n"
 
@@ -280,7 +289,7 @@ def _files(folder: Path) -> list[str]:
 
 
 def _digest(path: Path) -> str:
-    """Return a file's SHA-256, or what no file has if it is none."""
+    """Return a file's SHA-256; of a link, a folder or a pipe, a text that is no SHA-256."""
     if path.is_symlink() or not path.is_file():
         return "no regular file"
     try:

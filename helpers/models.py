@@ -1,4 +1,4 @@
-"""The networks, and what each is trained with."""
+"""The networks: how each is built, and how it is described."""
 
 import json
 import math
@@ -16,11 +16,12 @@ from keras import layers
 from helpers.checks import InputError, reason
 from helpers.data import normalise
 
-OPTIMIZER = "adam"
+OPTIMIZER = "adam"  # a key of OPTIMIZERS
 LEARNING_RATE = 0.001  # Keras's default, at which the article leaves it
 LOSS = "categorical_crossentropy"
 Pixels = Literal["normalised", "raw"]
-# Training steps between two returns to Python: a seventh of an epoch in batches of 64.
+# Training steps between two returns to Python. The more, the faster, but a progress bar needs some
+# returns. An epoch in batches of 64 has 938 steps, which is seven times as many.
 STEPS_PER_CALL = 134
 
 
@@ -55,14 +56,18 @@ class FusedAdam(keras.optimizers.Adam):
         )
 
 
+OPTIMIZERS = {"adam": FusedAdam}
+
+
 @dataclass(frozen=True)
 class Candidate:
     """A network that takes part in the comparison, and the form of its input.
 
-    Parameters
+    Attributes
     ----------
     name
-        What tables and the cache call it: letters, digits, - and _.
+        What tables and the cache call it: at most 100 letters, digits, - and _, the first one a
+        letter or a digit.
     make_layers
         A function that returns new layers at each call, from the first after the input to the
         softmax.
@@ -85,7 +90,7 @@ class Candidate:
     def __post_init__(self) -> None:
         pattern = r"[A-Za-z0-9][\w-]{0,99}"
         is_name = isinstance(self.name, str) and re.fullmatch(pattern, self.name, re.ASCII)
-        # `local` is the folder of all models but the project's own.
+        # models/local is the folder of what is trained here.
         if not is_name or self.name.lower() == "local":
             expected = "letters, digits, - and _, and not 'local'"
             raise InputError(f"A candidate's name: expected {expected}; found {self.name!r}.")
@@ -98,7 +103,7 @@ class Candidate:
             raise InputError(f"{self.name}: expected {expected}; found {self.pixels!r}.")
 
     def new_layers(self) -> list[keras.Layer]:
-        """Make layers that are not yet part of a network, or raise an InputError."""
+        """Call `make_layers`, and raise an InputError unless it returns layers."""
         try:
             made = list(self.make_layers())
             others = [each for each in made if not isinstance(each, keras.Layer)]
@@ -126,7 +131,7 @@ class Candidate:
             said = f"Keras cannot make a network of these layers for {images}: {reason(error)}"
             raise InputError(f"{self.name}: {said} Correct its layers or its input_shape.") from error
         network.compile(
-            FusedAdam(LEARNING_RATE, name=OPTIMIZER),
+            OPTIMIZERS[OPTIMIZER](LEARNING_RATE, name=OPTIMIZER),
             loss=LOSS,
             metrics=["accuracy"],
             steps_per_execution=STEPS_PER_CALL,
@@ -150,10 +155,10 @@ class Candidate:
         return pixels.reshape(len(images), *self.input_shape)
 
     def _check_not_used(self, made: list[keras.Layer]) -> None:
-        """Raise an InputError if layers have weights already and are not new at each call.
+        """Raise an InputError if `make_layers` returns the same layers at each call.
 
-        They would go on from the weights of an earlier training. Layers that are told their input
-        have weights from the start, too, but each call makes others.
+        They would go on from the weights of an earlier training. Weights alone don't show it, since
+        a layer that is told its input has some from the start. So layers are made once more.
         """
         if any(layer.weights for layer in made):
             used = sorted(layer.name for layer in set(made).intersection(self.new_layers()))
@@ -176,7 +181,10 @@ def dense_layers() -> list[keras.Layer]:
 
 
 def conv_layers() -> list[keras.Layer]:
-    """Make the layers of the article's second network, whose first has no activation there either."""
+    """Make the layers of the article's second network.
+
+    In the article, too, the first layer has no activation.
+    """
     return [
         layers.Conv2D(32, 3),
         layers.Conv2D(32, 3, activation="relu"),
@@ -215,9 +223,10 @@ def notice(own: Sequence[Candidate]) -> str:
 
 
 def architecture(candidate: Candidate) -> list[dict[str, Any]]:
-    """Describe each layer of a network by its class and its settings, as JSON has them.
+    """Describe each layer of a network by its class and its settings, in values that JSON can hold.
 
-    No network is built for it. Names of layers are left out, since they differ at each build.
+    No network is built. Names of layers are left out, because Keras numbers them anew at each
+    build.
 
     Raises
     ------
@@ -227,7 +236,10 @@ def architecture(candidate: Candidate) -> list[dict[str, Any]]:
     described = []
     for layer in candidate.new_layers():
         try:
-            text = json.dumps(layer.get_config(), default=_as_number)
+            text = json.dumps(layer.get_config(), default=_plain_number)
+            # A model that is used as a layer refers to its own layers by their names.
+            for number, name in enumerate(_names(layer)):
+                text = text.replace(f'"{name}"', f'"layer {number}"')
             settings = json.loads(text, object_hook=_comparable)
         except Exception as error:  # of whatever kind: a layer may be a reader's own
             said = f"the layer {layer.name} cannot tell its settings: {reason(error)}"
@@ -236,8 +248,14 @@ def architecture(candidate: Candidate) -> list[dict[str, Any]]:
     return described
 
 
-def _as_number(setting: Any) -> Any:
-    """Return a NumPy number as Python's own, which JSON can write."""
+def _names(layer: keras.Layer) -> list[str]:
+    """List the names of a layer and of the layers in it, in their order."""
+    inner = [name for each in getattr(layer, "layers", []) for name in _names(each)]
+    return [layer.name, *inner]
+
+
+def _plain_number(setting: Any) -> Any:
+    """Return a NumPy number as one of Python's, which JSON can hold; refuse anything else."""
     if isinstance(setting, np.generic):
         return setting.item()
     raise ValueError(f"expected numbers and texts; found a {type(setting).__name__}.")
@@ -246,14 +264,16 @@ def _as_number(setting: Any) -> Any:
 def _comparable(settings: dict[str, Any]) -> dict[str, Any]:
     """Drop the name of a layer or an input, and refuse a lambda.
 
-    A lambda is refused because nothing tells whether it is still the same.
+    A lambda is refused because nothing tells whether it is still the same. JSON's decoder calls
+    this for each object, the inner ones first.
     """
-    # Keras writes a lambda as an object, or as bare code where a layer takes an activation.
+    # Keras writes a lambda as its code, {"value": [code, ...]}, in an object of this class or bare.
     is_bare_code = settings.keys() == {"value"} and isinstance(settings["value"], list)
     if settings.get("class_name") == "__lambda__" or is_bare_code:
         expected = "expected functions with a name, or layers of your own"
         raise ValueError(f"{expected}; found a lambda. Give it a name.")
-    if "trainable" in settings or "batch_shape" in settings:
+    is_layer, is_input = "trainable" in settings, "batch_shape" in settings
+    if is_layer or is_input:
         settings.pop("name", None)
     return settings
 

@@ -1,8 +1,9 @@
-"""How TensorFlow computes in this process, and what may change that.
+"""Start TensorFlow so that it gives the same bits everywhere, and say where that is not so.
 
-If `start_tensorflow` is the first to import TensorFlow, a training gives the same weights, to the
-last bit, on every x86-64 Linux machine with AVX2, however many cores it has. Such arithmetic is
-called portable. The environment variable `MNIST_COMPUTE` may ask for another one:
+If `start_tensorflow` is the first to import TensorFlow, and the user has asked for nothing else, a
+training gives the same weights, to the last bit, on every x86-64 Linux machine with AVX2, however
+many cores it has. Such arithmetic is called portable. The environment variable `MNIST_COMPUTE` may
+ask for another arithmetic:
 
 - ``portable`` is the default;
 - ``native`` lets TensorFlow choose instructions and threads, on the CPU;
@@ -21,36 +22,38 @@ from pathlib import Path
 
 from helpers.checks import InputError
 
-# TensorFlow reads these at its import: oneDNN's kernels everywhere, not only where they gain most,
-# and in them no instruction that only some processors have. A user's own value is respected.
+# TensorFlow reads these when it is imported. It uses the library oneDNN for every operation that
+# oneDNN has, and oneDNN uses AVX2 but no newer instructions. A user's own value is respected.
 PORTABLE = {"TF_ENABLE_ONEDNN_OPTS": "1", "ONEDNN_MAX_CPU_ISA": "AVX2"}
-# Keras reads its settings from a file in the home folder. Where this points, it finds only its
-# defaults, and leaves them there.
+# Keras would read its settings from a file in the home folder. Here it finds none, so it takes its
+# defaults and writes them there. A user's own value is overwritten.
 KERAS = {
     "KERAS_BACKEND": "tensorflow",
     "KERAS_HOME": str(Path(__file__).parent.parent / "build" / "keras"),
 }
-# Dozens of variables of these kinds change what is computed: how many epochs Keras trains, whether
-# XLA compiles, how precisely oneDNN multiplies. So all are shut out, but for those known to be
-# harmless: what is logged, and how the memory of a GPU is used.
-KINDS = ("TF_", "KERAS_", "XLA_", "ONEDNN_", "DNNL_")
+# Dozens of variables that begin so change what is computed: how many epochs Keras trains, whether
+# XLA compiles, how precisely oneDNN multiplies. All of them are shut out, except those known to be
+# harmless, which say what is logged and how the memory of a GPU is used.
+PREFIXES = ("TF_", "KERAS_", "XLA_", "ONEDNN_", "DNNL_")
 HARMLESS = re.compile(r"TF_CPP_\w+|TF_GPU_\w+|TF_FORCE_GPU_ALLOW_GROWTH")
-# With one thread or two, oneDNN adds up in the same order; for more it cuts sums into other parts.
+# With one thread or two, oneDNN adds up in the same order. With more it splits sums differently,
+# which changes the last bits. Two are faster than one.
 THREADS = 2
-DIFFER = "last digits may differ from those of other machines"
+DIGITS_MAY_DIFFER = "last digits may differ from those of other machines"
 
 
 def start_tensorflow(threads: int = 0) -> None:
     """Import TensorFlow without its start-up messages, and make it deterministic.
 
-    Call this before anything else imports TensorFlow. Environment variables that may change what
-    it computes (`KINDS`) are removed from this process.
+    Call this before anything else imports TensorFlow. The first call removes environment variables
+    that may change what TensorFlow computes (`PREFIXES`) from this process.
 
     Parameters
     ----------
     threads
-        How many threads TensorFlow may use; 0 for `THREADS` if its arithmetic is to be portable,
-        else for TensorFlow's own choice.
+        How many threads TensorFlow may use. In the first call, 0 stands for `THREADS` if the
+        arithmetic is to be portable, and for TensorFlow's own choice if not. Later, 0 leaves the
+        number as it is.
 
     Raises
     ------
@@ -59,7 +62,8 @@ def start_tensorflow(threads: int = 0) -> None:
     RuntimeError
         If TensorFlow has already computed with another number of threads.
     """
-    mode, is_first = _mode(), "tensorflow" not in sys.modules
+    mode = _mode()
+    is_first = "tensorflow" not in sys.modules
     if is_first:
         for name in _unknown_variables():
             del os.environ[name]
@@ -75,10 +79,12 @@ def start_tensorflow(threads: int = 0) -> None:
     if (backend := keras.backend.backend()) != "tensorflow":
         found = f"Keras was imported with the backend {backend} before the project could prepare it"
         raise InputError(f"{found}. Restart the kernel, and run this first.")
-    # Keras may have read limits to each `fit` and `predict` when something else imported it.
+    # If something else imported Keras before, Keras may have read variables that limit each `fit`
+    # and each `predict`.
     keras.config.set_max_epochs(None)
     keras.config.set_max_steps_per_epoch(None)
-    # It announces each model that is stored, with its path, and warns that each training is traced.
+    # TensorFlow would announce each model that is stored, with its path, and warn that each training
+    # is traced.
     tf.get_logger().setLevel("ERROR")
     tf.config.experimental.enable_op_determinism()
     if threads:
@@ -87,15 +93,15 @@ def start_tensorflow(threads: int = 0) -> None:
     if mode != "gpu" and is_first:
         tf.config.set_visible_devices([], "GPU")
     if is_first and not _is_x86():
+        # On arm64, oneDNN reads /sys when it is first used, and complains if that isn't mounted.
         with _silent_stderr():
-            # On arm64, oneDNN reads /sys at its first use, and complains where that isn't mounted.
             tf.linalg.matmul(tf.ones((8, 8)), tf.ones((8, 8)))
 
 
 def deviations() -> list[str]:
-    """Say in a sentence each what keeps this process, once TensorFlow is started, from portable bits.
+    """List the reasons why this process may give other bits than others, one sentence each.
 
-    The list is empty where the same bits are promised.
+    Call this after `start_tensorflow`. The list is empty where the same bits are promised.
     """
     import tensorflow as tf
 
@@ -107,15 +113,18 @@ def deviations() -> list[str]:
             if (set_to := os.environ.get(name, value)) != value:
                 found.append(f"{name} is {set_to} instead of {value} in this run")
         threads = tf.config.threading.get_intra_op_parallelism_threads()
+        # `start_tensorflow` sets these only if it is the first to import TensorFlow.
         if not PORTABLE.keys() <= os.environ.keys():
             found.append("TensorFlow was imported before the project could prepare it")
         elif not 1 <= threads <= THREADS:
-            found.append(f"TensorFlow was given {threads} threads instead of {THREADS}")
-    # Those that were set before TensorFlow was imported are gone, unless something else imported it.
+            found.append(f"TensorFlow has {threads or 'its own choice of'} threads, not {THREADS}")
+        if tf.config.get_visible_devices("GPU"):
+            found.append("A GPU takes part in this run")
+    # `start_tensorflow` has removed these, unless something else imported TensorFlow before.
     found += [f"{name} is set in this run" for name in _unknown_variables()]
     if not _has_avx2():
         found.append("This machine is no x86-64 processor with AVX2 under Linux")
-    return [f"{each}: {DIFFER}." for each in found]
+    return [f"{each}: {DIGITS_MAY_DIFFER}." for each in found]
 
 
 def notices() -> list[str]:
@@ -128,17 +137,19 @@ def notices() -> list[str]:
     found = deviations()
     if _mode() == "portable" and tf.config.list_physical_devices("GPU"):
         idle = "There is a GPU, which this run left idle; MNIST_COMPUTE=gpu lets it be used"
-        found.append(f"{idle}: {DIFFER}.")
+        found.append(f"{idle}: {DIGITS_MAY_DIFFER}.")
     return found
 
 
 def require_portable(what: str) -> None:
-    """Raise an InputError, once TensorFlow is started, if this process deviates from portable bits.
+    """Raise an InputError if this process may give other bits than others.
+
+    Call this after `start_tensorflow`.
 
     Parameters
     ----------
     what
-        What is to be made and must have the same bits everywhere, as the error names it.
+        The subject of the error's sentence, such as "What stands in models/".
     """
     if found := deviations():
         advice = "Unset what is named here, or do it on an x86-64 Linux machine with AVX2."
@@ -150,8 +161,8 @@ def other_arithmetic() -> dict[str, dict[str, str]]:
 
     Returns
     -------
-    Nothing if the bits are portable: then they are the same wherever the training takes place.
-    Else `arithmetic`, under that name: a training elsewhere may give other bits.
+    An empty dict if the arithmetic is portable, because bits are the same everywhere then.
+    Otherwise `arithmetic`, under that name, because a training elsewhere may give other bits.
     """
     return {"arithmetic": arithmetic()} if deviations() else {}
 
@@ -161,12 +172,12 @@ def arithmetic() -> dict[str, str]:
     import numpy as np
     import tensorflow as tf
 
-    # TensorFlow decides by itself whether to use oneDNN where nothing is set.
+    # If nothing is set, TensorFlow decides by itself whether to use oneDNN.
     option = os.environ.get("TF_ENABLE_ONEDNN_OPTS", "auto")
-    # The limit has a meaning on x86-64 alone.
+    # Only on x86-64 does this limit have a meaning.
     instructions = os.environ.get("ONEDNN_MAX_CPU_ISA", "all") if _is_x86() else "all"
     simd = np.show_config(mode="dicts")["SIMD Extensions"]
-    # Not the values themselves: another program's, such as Terraform's, may be secrets.
+    # Digests instead of values, because those of other programs, such as Terraform, may be secrets.
     unknown = {name: _digest(os.environ[name]) for name in _unknown_variables()}
     return {
         "system": f"{platform.system()} {platform.machine()}",
@@ -181,7 +192,7 @@ def arithmetic() -> dict[str, str]:
 
 
 def processor() -> str:
-    """The processor by maker, family and model, as far as the system tells: virtual machines give it any name."""
+    """Return the processor's maker, family and model; its name is what a virtual machine invents."""
     found = _cpuinfo()
     if {"vendor_id", "cpu family", "model"} <= found.keys():
         return f"{found['vendor_id']} family {found['cpu family']} model {found['model']}"
@@ -203,7 +214,7 @@ def _unknown_variables() -> list[str]:
     return sorted(
         name
         for name in os.environ.keys() - ours
-        if name.startswith(KINDS) and not HARMLESS.fullmatch(name)
+        if name.startswith(PREFIXES) and not HARMLESS.fullmatch(name)
     )
 
 
@@ -216,11 +227,12 @@ def _is_x86() -> bool:
 
 
 def _has_avx2() -> bool:
+    """Whether this is Linux on an x86-64 processor with AVX2."""
     return platform.machine() == "x86_64" and "avx2" in _cpuinfo().get("flags", "").split()
 
 
 def _cpuinfo() -> dict[str, str]:
-    """What Linux tells of the first processor; empty elsewhere."""
+    """Return what Linux tells of the first processor, by name; nothing on other systems."""
     path = Path("/proc/cpuinfo")
     lines = path.read_text().partition("\n\n")[0].splitlines() if path.exists() else []
     return {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
@@ -236,7 +248,7 @@ def _silent_stderr() -> Iterator[None]:
         os.dup2(held.fileno(), 2)
         try:
             yield
-        except Exception:  # not where somebody has interrupted it
+        except Exception:  # an interrupt is no reason to show it
             held.seek(0)
             kept.write(held.read())
             raise

@@ -1,21 +1,24 @@
-"""The same training over many seeds, on one machine or a cluster: do the runs, keep and read them.
+"""Train each network with many seeds, on one machine or a cluster, and keep what comes out.
 
 A study is a file of JSON lines, one per finished run::
 
-    candidate, seed    what was trained, and the seed of all its randomness
-    history            accuracies and losses, one float per epoch
-    confusion          counts of the test images, 10 x 10: rows true, columns predicted
-    misread, taken_for indices of the test images that are read wrongly, and the digits read there
-    seconds            how long the training took
-    fingerprint, data  of what was asked for, with the arithmetic where that is not the portable
-                       one; and the SHA-256 of the data
-    environment        versions and arithmetic
+    candidate     what was trained
+    seed          the seed of all its randomness
+    history       accuracies and losses, one float per epoch
+    confusion     counts of the test images, 10 x 10: rows true, columns predicted
+    misread       the indices of the test images that are read wrongly
+    taken_for     the digits that are read there
+    seconds       how long the training took
+    fingerprint   stands for what was asked for; see `training.describe_inputs`
+    data          the SHA-256 of the data
+    environment   versions and arithmetic
 
-Every run has a process with one thread to itself, so what comes out does not depend on how many
-run at once, nor where: Keras draws seeds from Python's global generator, and in a Dask worker other
-threads would draw from it too.
+TensorFlow has a process and one thread for every run, so what comes out does not depend on how many
+take place at once, nor where. In a common process, other threads would draw from the same random
+generator.
 
-What the runs say is the business of `helpers.variation`.
+The module `variation` says what the runs amount to. TensorFlow must be started before `models` and
+`training` are imported, so functions import them.
 """
 
 import itertools
@@ -59,8 +62,8 @@ KEYS = {
 WHAT_COUNTS = "other layers, settings, data or arithmetic"
 
 Run = dict[str, Any]
-# What a training of each candidate is asked for, but for the seed.
-Inputs = Mapping[str, dict[str, Any]]
+# What a training of each candidate, by its name, is asked for. The seed in it doesn't count.
+InputsByName = Mapping[str, dict[str, Any]]
 
 
 class StudyError(ReadableError):
@@ -94,7 +97,7 @@ def run_study(
     epochs
         How long each training is.
     names
-        Of the candidates to train; None for all.
+        The candidates to train; None for all.
 
     Returns
     -------
@@ -108,7 +111,7 @@ def run_study(
     """
     inputs = _describe_inputs(load_mnist(), epochs)
     path.parent.mkdir(parents=True, exist_ok=True)
-    try:
+    try:  # to lock, but not the rest
         lock = FileLock(path.with_name(f"{path.name}.lock"), timeout=0).acquire()
     except Timeout:
         advice = "Wait for it to end, or stop it."
@@ -119,8 +122,7 @@ def run_study(
             found = f"{run['candidate']} with seed {run['seed']} was made from {WHAT_COUNTS}"
             remedy = "Two studies do not mix: move the file away, or name another."
             raise StudyError(f"{path}: {found} than this study. {remedy}")
-        chosen = [name for name in inputs if names is None or name in names]
-        missing = _missing(done, chosen, seeds)
+        missing = _missing(done, inputs if names is None else names, seeds)
         runs = [
             delayed(train_in_subprocess)(name, seed, epochs, _fingerprint(inputs, name, seed))
             for name, seed in missing
@@ -134,18 +136,18 @@ def run_study(
 
 
 def train_in_subprocess(name: str, seed: int, epochs: int, fingerprint: str) -> Run:
-    """Do one run in a new process, which ends with this one.
+    """Do one run in a new process, which is ended when this one ends.
 
     Raises
     ------
     StudyError
         If the run fails.
     """
-    # The call is written as text, since the process shall have nothing of this one: no TensorFlow
-    # that is started already, and no random state.
+    # The call is written as text, because the new process shall inherit nothing: no TensorFlow that
+    # is already started, and no random state. The tuple is written as a list of arguments.
     call = f"from helpers.study import run_worker; run_worker{name, seed, epochs, fingerprint}"
-    # Nothing is ever written to its standard input, which closes when this process ends, however
-    # that comes about. The worker gives up then.
+    # A pipe tells the worker when this process ends, however that comes about: nothing is ever
+    # written to it, and it closes then.
     read_end, write_end = os.pipe()
     with open(read_end) as never_written, open(write_end, "w"):
         done = subprocess.run(
@@ -158,6 +160,7 @@ def train_in_subprocess(name: str, seed: int, epochs: int, fingerprint: str) -> 
         )
     if done.returncode:
         last_line = done.stderr.strip().rpartition("\n")[2]
+        # Without the error's type, as in "helpers.study.StudyError: ".
         reason = re.sub(r"^helpers\.\w+\.\w+: ", "", last_line)
         found = f"failed, exit code {done.returncode}: {reason}"
         raise StudyError(f"Training {name} with seed {seed} {found}")
@@ -212,7 +215,9 @@ def outcome(
     true_labels: np.ndarray,
     predicted_labels: np.ndarray,
 ) -> Run:
-    """Return the first entries of a run, those that say what came out.
+    """Return the part of a run that says what came out.
+
+    `_lines` relies on `candidate` being a run's first entry, and a dict its last.
 
     Parameters
     ----------
@@ -264,16 +269,18 @@ def load_runs(path: Path = RUNS) -> list[Run]:
 def matching_runs(
     candidates: Sequence[Any], digits: Digits, settings: Any, path: Path = RUNS
 ) -> list[Run]:
-    """Return the runs of a study if each is of one of these networks, trained so on these digits.
+    """Return all runs of a study, or none if one of them was made from other inputs.
 
-    Whatever their seed, and with the portable arithmetic or that of this process. The list is also
-    empty if a network has fewer than two runs: these tell nothing of what seeds change.
+    The inputs are these networks, digits and settings, except the seed. The arithmetic may be the
+    portable one or that of this process. No run is returned, either, if a network has fewer than
+    two: one says nothing about what seeds change.
     """
     from helpers.training import describe_inputs
 
     runs = load_runs(path)
     portable = {each.name: describe_inputs(each, digits, settings) for each in candidates}
-    others = _mismatching(_mismatching(runs, portable), _with_own_arithmetic(portable))
+    not_portable = _mismatching(runs, portable)
+    others = _mismatching(not_portable, _with_own_arithmetic(portable))
     is_small = any(len(runs_of(each.name, runs)) < 2 for each in candidates)
     return [] if is_small or others else runs
 
@@ -283,8 +290,8 @@ def runs_of(name: str, runs: Iterable[Run]) -> list[Run]:
     return [run for run in runs if run["candidate"] == name]
 
 
-def _describe_inputs(digits: Digits, epochs: int) -> Inputs:
-    """Describe what a study asks of each candidate, whatever the seed."""
+def _describe_inputs(digits: Digits, epochs: int) -> InputsByName:
+    """Start TensorFlow, and describe what a study asks of each candidate."""
     from helpers.startup import start_tensorflow
 
     start_tensorflow()
@@ -296,23 +303,23 @@ def _describe_inputs(digits: Digits, epochs: int) -> Inputs:
     )
 
 
-def _with_own_arithmetic(inputs: Inputs) -> Inputs:
+def _with_own_arithmetic(inputs: InputsByName) -> InputsByName:
     """Add to what is asked for the arithmetic of this process, unless that is the portable one."""
     from helpers.startup import other_arithmetic
 
     own = other_arithmetic()
-    if own:  # this process may only direct the runs, but each of them has one thread
+    if own:  # the runs have one thread, however many this process has
         own["arithmetic"] |= {"threads": "1"}
     return {name: asked | own for name, asked in inputs.items()}
 
 
-def _fingerprint(inputs: Inputs, name: str, seed: int) -> str:
-    """Return that of a run; of a candidate that is no longer there, one that no run has."""
+def _fingerprint(inputs: InputsByName, name: str, seed: int) -> str:
+    """Return a run's fingerprint; of an unknown candidate, one that no run has."""
     return cache.fingerprint(inputs.get(name, {}) | {"seed": seed})
 
 
-def _mismatching(runs: list[Run], inputs: Inputs) -> list[Run]:
-    """Return the runs that were asked for anything else."""
+def _mismatching(runs: list[Run], inputs: InputsByName) -> list[Run]:
+    """Return the runs that were made from other inputs."""
     return [
         run
         for run in runs
@@ -320,7 +327,7 @@ def _mismatching(runs: list[Run], inputs: Inputs) -> list[Run]:
     ]
 
 
-def _missing(done: list[Run], names: list[str], seeds: Iterable[int]) -> list[tuple[str, int]]:
+def _missing(done: list[Run], names: Iterable[str], seeds: Iterable[int]) -> list[tuple[str, int]]:
     """List the runs that are not done yet, seed by seed, each once."""
     there = {(run["candidate"], run["seed"]) for run in done}
     wanted = dict.fromkeys((name, seed) for seed, name in itertools.product(seeds, names))
@@ -330,6 +337,7 @@ def _missing(done: list[Run], names: list[str], seeds: Iterable[int]) -> list[tu
 def _lines(path: Path) -> list[bytes]:
     """Return the lines of a study's file, but for the beginning of a run at its end."""
     *lines, last = path.read_bytes().split(b"\n")
+    # After a final end of line, `last` is empty, and counts as a beginning, too.
     is_beginning = b'{"candidate"'.startswith(last[:12]) and not last.endswith(b"}}")
     return lines if is_beginning else [*lines, last]
 
@@ -347,7 +355,7 @@ def _parsed(line: bytes) -> Run | None:
 
 @contextmanager
 def _appended_to(path: Path) -> Iterator[Any]:
-    """Give a function that appends a run to a study's file, so that it is there after a crash."""
+    """Yield a function that appends a run to a study's file, so that it is there after a crash."""
     lines = _lines(path) if path.exists() else []
     with path.open("ab") as file:
 
@@ -356,8 +364,7 @@ def _appended_to(path: Path) -> Iterator[Any]:
             file.flush()
             os.fsync(file.fileno())
 
-        # Half a line goes before anything is appended to it, and a last line without its end gets
-        # one.
+        # Cut off half a line, and end a last line that has no end.
         file.truncate(len(b"\n".join(lines)))
         file.write(b"\n" if lines else b"")
         yield append
@@ -365,16 +372,17 @@ def _appended_to(path: Path) -> Iterator[Any]:
 
 @contextmanager
 def _workers(jobs: int, scheduler: str | None) -> Iterator[Parallel]:
-    """Give what does the runs; their results come in the order in which they end."""
+    """Yield what does the runs; their results come in the order in which they end."""
     options = {"return_as": "generator_unordered", "batch_size": 1}
     if scheduler is None:
-        yield Parallel(n_jobs=jobs, prefer="threads", **options)  # each waits for a process
+        # Threads suffice, since each only waits for its subprocess.
+        yield Parallel(n_jobs=jobs, prefer="threads", **options)
         return
     from distributed import Client
     from distributed.comm.addressing import get_address_host_port
 
     try:
-        # A client that has failed at that may block the next one.
+        # Check the address first, because a client that fails at a bad one may block the next.
         get_address_host_port(scheduler, strict=True)
         client = Client(scheduler)
     except (OSError, ValueError) as error:  # the latter for what is no address
@@ -386,7 +394,8 @@ def _workers(jobs: int, scheduler: str | None) -> Iterator[Parallel]:
         raise StudyError(f"{scheduler}: {found}. {remedy}") from None
     with client, parallel_config("dask"):
         try:
-            # joblib would wait forever for a task that cannot even be unpickled.
+            # joblib would wait forever for a task that cannot even be unpickled. The module itself
+            # cannot be sent back, so None is.
             client.run(eval, "__import__('helpers.study') and None")
         except ImportError as error:
             found = f"A worker of {scheduler} has not got the project ({error})."

@@ -1,13 +1,12 @@
-"""Train or load: the one place that decides between the two."""
+"""Train a network, or load it if that has been done: the one place that decides between the two."""
 
 import math
 import platform
 import re
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -24,14 +23,12 @@ from helpers.startup import arithmetic, other_arithmetic
 MODELS = Path(__file__).parent.parent / "models"
 # Batches that are converted in one go; more would only take more memory.
 BATCHES_AT_ONCE = 10
-# Images read at once, to validate and to predict. With some other sizes, such as 500, the last bits
-# depend on the processor's caches: where matrices do not fit into them, oneDNN cuts them up among
-# its threads in another way.
+# Images that are predicted at once. With some other numbers, such as 500, the last bits depend on
+# the processor's caches: if matrices do not fit into them, oneDNN splits them differently.
 ROWS_AT_ONCE = 256
-# A network that has not LEARNED this share of the digits after STEPS_TO_LEARN training steps never
-# will: guessing reads a tenth, and half as many steps teach each of the article's networks to read
-# three in four.
-LEARNED = 0.2
+# A network whose accuracy is lower after so many training steps is taken for hopeless. Guessing
+# gives 0.1, and the article's networks have 0.75 after half as many steps.
+LEAST_ACCURACY = 0.2
 STEPS_TO_LEARN = 50
 ADVICE = (
     "Look at the layers, at the form of the pixels they are given, "
@@ -60,7 +57,7 @@ class Settings:
     def __post_init__(self) -> None:
         for name, least in (("seed", 0), ("epochs", 1), ("batch_size", 1)):
             value = getattr(self, name)
-            if isinstance(value, np.integer):  # which JSON could not write
+            if isinstance(value, np.integer):  # JSON cannot hold it
                 value = int(value)
                 object.__setattr__(self, name, value)
             if type(value) is not int or not least <= value < 2**32:
@@ -84,7 +81,7 @@ class Settings:
 class TrainedModel:
     """A network with its weights, and how it came by them.
 
-    Parameters
+    Attributes
     ----------
     candidate
         What was trained.
@@ -114,16 +111,17 @@ class TrainedModel:
         float32, shape (n, 10).
         """
         inputs = self.candidate.inputs(images)
-        # The same bits, in 1 millisecond instead of the 50 that it takes to set up many batches.
+        # `predict` takes 50 milliseconds to set up its batches. This gives the same bits in 1.
         if len(images) <= ROWS_AT_ONCE:
             return self.network.predict_on_batch(inputs)
         return self.network.predict(inputs, batch_size=ROWS_AT_ONCE, verbose=0)
 
 
 def describe_inputs(candidate: Candidate, digits: Digits, settings: Settings) -> dict[str, Any]:
-    """Describe what a training is asked for, as JSON has it.
+    """Describe what a training is asked for, in values that JSON can hold.
 
-    With the same versions and the same arithmetic, equal descriptions give equal bits.
+    With the same code, versions and arithmetic, equal descriptions give equal bits. Nothing here
+    says whether the code of this module, or of a layer of one's own, has changed.
 
     Raises
     ------
@@ -144,7 +142,7 @@ def describe_inputs(candidate: Candidate, digits: Digits, settings: Settings) ->
 
 
 def describe_environment() -> dict[str, str]:
-    """Describe what else decides the last digits of a training here: versions and arithmetic."""
+    """Describe the versions and the arithmetic, which also decide the last digits of a training."""
     return {
         "TensorFlow": tf.__version__,
         "Keras": keras.__version__,
@@ -157,7 +155,7 @@ def describe_environment() -> dict[str, str]:
 def train_or_load(
     candidate: Candidate, digits: Digits, settings: Settings, models: Path = MODELS
 ) -> TrainedModel:
-    """Load the model that this training would give, or train it and store it.
+    """Load a model that was trained from the same inputs, or train it and store it.
 
     Raises
     ------
@@ -175,25 +173,26 @@ def train_or_load(
     could not be stored, its origin says where and why not.
     """
     inputs = describe_inputs(candidate, digits, settings)
+    shipped = _Place(models / candidate.name, inputs)
+    # What is trained here belongs to the arithmetic that it was trained with.
     identity = inputs | other_arithmetic()
-    shipped = models / candidate.name
-    local = models / "local" / f"{candidate.name}-{cache.fingerprint(identity)}"
-    places = {shipped: inputs, local: identity}
+    name = f"{candidate.name}-{cache.fingerprint(identity)}"
+    local = _Place(models / "local" / name, identity)
     try:
         try:
             with cache.locked(models):
-                return _look_up(candidate, places)
+                return _look_up(candidate, shipped, local)
         except OSError as obstacle:
-            # Whole models can be loaded without the lock, too, but nothing may be moved.
-            return _look_up(candidate, places, obstacle)
+            # Intact models can be loaded without the lock, too, but nothing may be moved.
+            return _look_up(candidate, shipped, local, obstacle)
     except cache.CacheError as error:
         origin = f"{candidate.name}: trained here ({error})"
     network, history = train(candidate, digits, settings)
     try:
         with cache.locked(models):
-            store(network, history, local, identity)
+            store(network, history, local.folder, identity)
     except Exception as error:  # such as a full disk, or layers that TensorFlow cannot export
-        folder = local.relative_to(models.parent)
+        folder = local.folder.relative_to(models.parent)
         origin += f", but it could not be stored in {folder} ({_cause(error)})"
     return TrainedModel(candidate, network, history, origin)
 
@@ -203,16 +202,18 @@ def retrain(
 ) -> TrainedModel:
     """Train a model that comes with the project again, in its place.
 
+    Call `startup.require_portable` before, since such models have the same bits everywhere.
+
     Raises
     ------
     InputError, TrainingError
-        As in `train_or_load`, and if it cannot be stored. What stood there is as it was then.
+        As in `train_or_load`, and if it cannot be stored. The old model is kept then.
     """
     folder = models / candidate.name
     inputs = describe_inputs(candidate, digits, settings)
     try:
         with cache.locked(models):
-            pass  # otherwise minutes of training might be for nothing
+            pass  # if nothing can be stored there, this fails before minutes of training
         network, history = train(candidate, digits, settings)
         with cache.locked(models):
             store(network, history, folder, inputs)
@@ -231,7 +232,7 @@ def retrain(
 def train(
     candidate: Candidate, digits: Digits, settings: Settings
 ) -> tuple[keras.Sequential, cache.History]:
-    """Train a candidate from its initial weights, under a progress bar; the seed decides the outcome.
+    """Train a candidate from its initial weights, and show a progress bar meanwhile.
 
     Returns
     -------
@@ -262,6 +263,7 @@ def train(
                 epochs=settings.epochs,
                 shuffle=False,  # `batches` has done it
                 verbose=0,
+                # The second ends an epoch early, and the third says why.
                 callbacks=[
                     _ShowProgress(bar),
                     keras.callbacks.TerminateOnNaN(),
@@ -297,15 +299,20 @@ def batches(
 
     Parameters
     ----------
+    candidate
+        The network, which says in what form it takes its inputs.
     images, labels
         uint8, shapes (n, 28, 28) and (n,).
+    batch_size
+        How many images a batch has.
     seed
         If given, the images come in a new order in each epoch.
 
     Notes
     -----
-    What `Candidate.inputs` does to whole arrays is done here to tensors, a few batches at a time:
-    pixels stay bytes until they are due, which takes a quarter of the memory and next to no time.
+    `Candidate.inputs` does the same to whole arrays; change both or none. Here it is done to a few
+    batches at a time: pixels stay bytes until they are due, which takes a quarter of the memory and
+    next to no time.
     """
     images, labels = tf.constant(images), tf.constant(labels)
 
@@ -316,20 +323,23 @@ def batches(
         inputs = tf.reshape(pixels, (-1, *candidate.input_shape))
         return inputs, tf.one_hot(tf.gather(labels, indices), 10)
 
-    order = tf.data.Dataset.from_tensors(tf.range(len(images)))
+    # A dataset of one element, the indices of all images. `rebatch` cuts it into pieces.
+    indices = tf.range(len(images))
+    order = tf.data.Dataset.from_tensors(indices)
     if seed is not None:
-        # One random number per epoch, and from it the whole order at once. With a shuffle that
-        # hands over image by image, the dense network's training takes a twentieth longer.
-        epochs = tf.data.Dataset.random(seed, rerandomize_each_iteration=True).take(1)
+        # One random number, another one in each epoch, decides the whole order at once. With a
+        # shuffle that hands over image by image, the dense network's training takes a twentieth
+        # longer.
+        numbers = tf.data.Dataset.random(seed, rerandomize_each_iteration=True).take(1)
         shuffle = tf.random.experimental.stateless_shuffle
-        order = epochs.map(lambda epoch: shuffle(tf.range(len(images)), (seed, epoch)))
+        order = numbers.map(lambda number: shuffle(indices, (seed, number)))
     several = order.rebatch(BATCHES_AT_ONCE * batch_size).map(inputs_and_one_hots)
-    # Autotuning has nothing to tune here, and its thread keeps a finished epoch waiting until it
-    # next wakes up: for seconds, since it sleeps twice as long each time.
+    # Autotuning has nothing to tune here. Its thread sleeps longer and longer, and the end of an
+    # epoch waits for it, for seconds.
     options = tf.data.Options()
     options.autotune.enabled = False
-    count = tf.data.experimental.assert_cardinality(math.ceil(len(images) / batch_size))
-    return several.rebatch(batch_size).apply(count).prefetch(4).with_options(options)
+    with_length = tf.data.experimental.assert_cardinality(math.ceil(len(images) / batch_size))
+    return several.rebatch(batch_size).apply(with_length).prefetch(4).with_options(options)
 
 
 def store(
@@ -337,7 +347,7 @@ def store(
 ) -> None:
     """Store what `train` returned, while the cache is `cache.locked`.
 
-    If that fails, `folder` is as it was.
+    If that fails, the folder is unchanged.
     """
 
     def write_model(path: Path) -> None:
@@ -363,15 +373,15 @@ class _ShowProgress(keras.callbacks.Callback):
     def on_train_batch_end(self, batch: int, logs: dict[str, float]) -> None:
         steps = self.params["steps"]
         # Keras counts on to the next multiple of `STEPS_PER_CALL`, even where an epoch ends before.
-        done = min(batch + 1, steps)
-        self.bar.update(done - self.bar.n % steps)
+        done, shown = min(batch + 1, steps), self.bar.n % steps
+        self.bar.update(done - shown)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
         self.bar.set_postfix(epoch=epoch + 1, val_accuracy=f"{logs['val_accuracy']:.4f}")
 
 
 class _StopIfItDoesNotLearn(keras.callbacks.Callback):
-    """Raises a TrainingError after an epoch whose losses are not finite, or that taught nothing."""
+    """Raises a TrainingError after an epoch whose losses are not finite, or if nothing is learned."""
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
         self._check_losses(epoch + 1, logs)
@@ -386,13 +396,12 @@ class _StopIfItDoesNotLearn(keras.callbacks.Callback):
                 raise TrainingError(f"{said}. Nothing was stored. {ADVICE}")
 
     def _check_learning(self, epoch: int, logs: dict[str, float]) -> None:
-        is_last = epoch == self.params["epochs"]
-        # What is lost again counts until the end: batch normalisation, for one, reads test images
-        # late.
+        # With batch normalisation, test images are read well only late. So until the last epoch
+        # either accuracy may show that the network learns.
         best = logs["val_accuracy"]
-        if not is_last:
+        if epoch < self.params["epochs"]:
             best = max(best, logs["accuracy"])
-        if epoch * self.params["steps"] >= STEPS_TO_LEARN and best < LEARNED:
+        if epoch * self.params["steps"] >= STEPS_TO_LEARN and best < LEAST_ACCURACY:
             seen = (
                 f"in epoch {epoch} it read {100 * logs['accuracy']:.1f} % of the training images "
                 f"correctly, and then {100 * logs['val_accuracy']:.1f} % of the test images"
@@ -401,63 +410,67 @@ class _StopIfItDoesNotLearn(keras.callbacks.Callback):
             raise TrainingError(f"{said}. Nothing was stored. {ADVICE}")
 
 
+class _Place(NamedTuple):
+    """A folder where a model may be, and the inputs that a model there must have."""
+
+    folder: Path
+    inputs: dict[str, Any]
+
+
 def _look_up(
-    candidate: Candidate, places: Mapping[Path, dict[str, Any]], obstacle: OSError | None = None
+    candidate: Candidate, shipped: _Place, local: _Place, obstacle: OSError | None = None
 ) -> TrainedModel:
-    """Load the model from the first of two folders that has it, and set damaged ones aside.
+    """Load the project's own model, or else the local one; set damaged ones aside.
 
     Parameters
     ----------
-    places
-        The folder of the project's own model and that of a local one, each with the inputs that a
-        model there must have been made from.
     obstacle
         Why nothing may be moved, if so.
 
     Raises
     ------
     CacheError
-        If neither folder has it; the message says what is missing, changed or damaged.
+        If neither can be loaded; the message says what is missing, changed or damaged.
     """
-    shipped, local = places
-    # Settings of one's own make the project's model a mismatch. But a local folder is named after
-    # the inputs, so others in it are damage.
-    harmless = {
-        shipped: (cache.EntryNotFound, cache.EntryMismatch),
-        local: (cache.EntryNotFound,),
-    }
-    damages: list[str] = []
-    for folder, inputs in places.items():
-        try:
-            model = _load(candidate, folder, inputs)
-            origins = [model.origin, *damages]
-            return replace(model, origin="; the one that comes with the project is ".join(origins))
-        except harmless[folder]:
-            continue
-        except cache.CacheError as error:
-            damages.append(f"{error}; {_set_aside(folder, local.parent, obstacle)}")
-    raise cache.CacheError("; ".join(damages) or _fewest_changes(candidate, places))
+    damage = ""
+    try:
+        return _load(candidate, *shipped)
+    except (cache.EntryNotFound, cache.EntryMismatch):
+        pass  # it has other inputs than the reader's
+    except cache.CacheError as error:
+        damage = f"{error}; {_set_aside(shipped.folder, local.folder.parent, obstacle)}"
+    try:
+        model = _load(candidate, *local)
+    except cache.EntryNotFound:
+        raise cache.CacheError(damage or _fewest_changes(candidate, shipped, local)) from None
+    except cache.CacheError as error:  # other inputs are damage, too: the folder's name tells them
+        aside = f"{error}; {_set_aside(local.folder, local.folder.parent, obstacle)}"
+        raise cache.CacheError("; ".join(filter(None, [damage, aside]))) from None
+    if damage:
+        said = f"{model.origin}; the one that comes with the project is {damage}"
+        model = replace(model, origin=said)
+    return model
 
 
 def _set_aside(folder: Path, to: Path, obstacle: OSError | None) -> str:
     """Move a damaged entry to another folder, unless there is an obstacle; say what came of it."""
-    try:
-        if obstacle:
-            raise obstacle
-        moved = cache.set_aside(folder, to)
-        return f"set aside as {moved.relative_to(to.parent.parent)}"
-    except OSError as error:
-        return f"it could not be set aside: {_cause(error)}"
+    if not obstacle:
+        try:
+            moved = cache.set_aside(folder, to)
+            return f"set aside as {moved.relative_to(to.parent.parent)}"
+        except OSError as error:
+            obstacle = error
+    return f"it could not be set aside: {_cause(obstacle)}"
 
 
-def _fewest_changes(candidate: Candidate, places: Mapping[Path, dict[str, Any]]) -> str:
+def _fewest_changes(candidate: Candidate, shipped: _Place, local: _Place) -> str:
     """Say what has changed since the stored model that is most like the one asked for."""
-    shipped, local = places
-    entries = [*sorted(local.parent.glob(f"{candidate.name}-????????")), shipped]
+    folders = sorted(local.folder.parent.glob(f"{candidate.name}-????????"))
+    places = [*(_Place(folder, local.inputs) for folder in folders), shipped]
     fewest: list[str] | None = None
-    for folder in entries:
-        with suppress(cache.CacheError):  # whoever asks for that one will hear of its damage
-            changes = cache.changes(folder, places.get(folder, places[local]))
+    for place in places:
+        with suppress(cache.CacheError):  # a damaged one is reported when it is asked for
+            changes = cache.changes(*place)
             if fewest is None or len(changes) < len(fewest):
                 fewest = changes
     return ", ".join(fewest or ["no cached model"])
@@ -476,7 +489,7 @@ def _load(candidate: Candidate, folder: Path, inputs: dict[str, Any]) -> Trained
         layers = [keras.Input(candidate.input_shape), layer]
         network = keras.Sequential(layers, name=candidate.name)
     except Exception as error:
-        # It is what was stored, so another version or program stored it: training it again helps.
+        # Its files are intact, so another version or program wrote them, and training it helps.
         found = f"TensorFlow {tf.__version__} cannot read it: {_cause(error)}"
         raise cache.CacheError(found) from None
     origin = f"{candidate.name}: loaded from the cache; trained with {versions}"
@@ -486,8 +499,10 @@ def _load(candidate: Candidate, folder: Path, inputs: dict[str, Any]) -> Trained
 def _cause(error: Exception) -> str:
     """Return the first line of an error's message, without folders of this machine."""
     text = getattr(error, "strerror", None) or getattr(error, "message", None) or str(error)
-    if isinstance(error, tf.errors.OpError):  # TensorFlow wraps the message
+    if isinstance(error, tf.errors.OpError):
+        # As in "{{function_node ...}} ...; No space left on device [Op:WriteFile]".
         text = text.rpartition("; ")[2].partition(" [Op:")[0]
+    # Such as /home/me/mnist/ in "/home/me/mnist/models: no space left".
     folders = r"(?<![\w.])([A-Za-z]:)?[/\\][^\s:;,'\"]*[/\\]"
     lines = re.sub(folders, "", text).strip().splitlines()
     return lines[0] if lines else type(error).__name__

@@ -1,7 +1,7 @@
-"""What many trainings say: how much they vary, which network wins, which errors they share.
+"""Say how much many trainings vary, which network wins, and which errors they share.
 
-Runs are those of `helpers.study`. A table of final accuracies, `finals`, is what `finals` returns.
-Intervals run from `low` to `high` and are of 95 %.
+Runs are those of the module `study`, and `finals` is the table that the function of this name
+returns. Intervals run from `low` to `high` and are of 95 %.
 """
 
 import itertools
@@ -15,11 +15,11 @@ from helpers.study import Run, runs_of
 
 
 def finals(runs: Sequence[Run], names: Sequence[str]) -> pd.DataFrame:
-    """Collect the accuracies after the last epoch, and their sum.
+    """Collect the accuracies of each run after the last epoch, and their sum.
 
     Returns
     -------
-    `training %`, `validation %` and `sum %`, one row per run, by `candidate`, in the order of
+    Columns `training %`, `validation %` and `sum %`. The index is `candidate`, in the order of
     `names`, and `seed`.
     """
     chosen = [run for name in names for run in runs_of(name, runs)]
@@ -36,8 +36,8 @@ def spread(finals: pd.DataFrame) -> pd.DataFrame:
 
     Returns
     -------
-    One row per candidate: how many `trainings`, and of each column of `finals` the mean, and after
-    it the standard deviation (over n - 1), whose name ends in ` sd`.
+    One row per candidate: how many `trainings` it has, and for each column of `finals` its mean and,
+    under a name that ends in ` sd`, its standard deviation (over n - 1).
     """
     groups = finals.groupby("candidate", sort=False)
     columns = [name for column in finals for name in (column, f"{column} sd")]
@@ -51,14 +51,14 @@ def superiority(finals: pd.DataFrame, seed: int = 12345) -> pd.DataFrame:
 
     Returns
     -------
-    One row per two networks of which each has two runs or more: `by sum, % of pairs` and
-    `by validation, % of pairs`, each with a 95 % interval, `low` to `high`.
+    One row per two networks: `by sum, % of pairs` and `by validation, % of pairs`, each with a 95 %
+    interval, `low` to `high`. Networks with a single run, such as a reader's own, are left out.
 
     Notes
     -----
     Any training of the one network is paired with any of the other. The interval is SciPy's
-    percentile bootstrap over the trainings. If all trainings agree, it has no width, which is not
-    to say that no training ever would do otherwise.
+    percentile bootstrap: trainings are drawn with replacement 9,999 times. If all trainings agree,
+    it has no width, but that proves nothing about further trainings.
     """
     measures = ("sum", "validation")
     columns = [f"by {by}, {what}" for by in measures for what in ("% of pairs", "low", "high")]
@@ -72,7 +72,7 @@ def superiority(finals: pd.DataFrame, seed: int = 12345) -> pd.DataFrame:
                 samples,
                 probability_of_superiority,
                 method="percentile",
-                batch=1000,
+                batch=1000,  # of 9,999 at once, which bounds the memory
                 rng=np.random.default_rng(seed),
             )
             row.append(float(probability_of_superiority(*samples)))
@@ -102,18 +102,18 @@ def probability_of_superiority(one: np.ndarray, other: np.ndarray, axis: int = -
 
 
 def last_changes(runs: Sequence[Run], names: Sequence[str]) -> pd.DataFrame:
-    """Ask what the last epoch does to the validation loss, which rises when a network overfits.
+    """Measure how the last epoch changes the validation loss, which rises if a network overfits.
 
     Returns
     -------
-    One row per network that has several runs. In thousandths, the means of `loss x 1000` at the
-    end and of its `change x 1000`, with Student's 95 % interval; and in how many trainings it
-    `rose`, of how many.
+    One row per network that has several runs of several epochs: the mean `loss x 1000` at the end,
+    the mean `change x 1000` in the last epoch with Student's 95 % interval, and in how many
+    `trainings` it `rose`.
     """
     rows = {}
     for name in names:
         losses = 1000 * np.array([run["history"]["val_loss"] for run in runs_of(name, runs)])
-        if len(losses) > 1:
+        if len(losses) > 1 and losses.shape[1] > 1:
             change = losses[:, -1] - losses[:, -2]
             low, high = ttest_1samp(change, 0).confidence_interval()
             rows[name] = {

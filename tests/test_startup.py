@@ -18,7 +18,7 @@ ROOT = Path(__file__).parent.parent
 
 def python(program, **environment):
     """What a new process prints, and then what it says on stderr."""
-    command, ours = [sys.executable, "-c", program], (*startup.KINDS, "MNIST_COMPUTE")
+    command, ours = [sys.executable, "-c", program], (*startup.PREFIXES, "MNIST_COMPUTE")
     clean = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     environment = clean | environment
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)

@@ -144,7 +144,14 @@ def named(inputs):
 
 
 def test_architecture_is_the_same_each_time_and_holds_what_makes_a_layer():
+    def functional():
+        """As a layer it refers to its own layers by the names that Keras has numbered."""
+        inputs = keras.Input((784,))
+        return keras.Model(inputs, layers.Dense(10)(layers.Dense(5)(inputs)))
+
     makes = [
+        functional,
+        lambda: layers.TimeDistributed(layers.Dense(3)),
         lambda: keras.Sequential([keras.Input((784,)), layers.Dense(5), layers.Dense(10)]),
         lambda: layers.Dense(10, kernel_regularizer=keras.regularizers.L2(0.1)),
         lambda: layers.Dense(10, bias_initializer=keras.initializers.Constant(0.1)),
