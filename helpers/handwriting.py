@@ -119,7 +119,10 @@ def _ink(picture: np.ndarray, name: str) -> np.ndarray:
         strong = contrast > STRONG * full  # ink that is weak and far from it is a ruled line, or a shadow
         outline = sum(np.count_nonzero(np.diff(strong, axis=axis)) for axis in (0, 1))
         near = ndimage.maximum_filter(strong, 5 + 2 * int(REACH * 2 * strong.sum() / max(1, outline)))
-        pieces, count = ndimage.label(near & (contrast > max(WEAK * full, 4 * noise)), structure=np.ones((3, 3)))
+        pieces, _ = ndimage.label(near & (contrast > max(WEAK * full, 4 * noise)), structure=np.ones((3, 3)))
+        # A piece that is weak everywhere is no ink.
+        with_ink = np.append(False, np.bincount(pieces[strong], minlength=pieces.max() + 1)[1:] > 0)
+        pieces, count = ndimage.label(with_ink[pieces], structure=np.ones((3, 3)))
         boxes = ndimage.find_objects(pieces)
         contrast[_at_border(boxes, pieces.shape)[pieces]] = 0
     areas = ndimage.sum_labels(contrast > STRONG * full, pieces, np.arange(1, count + 1))

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from handwriting import drawn_again
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 from scipy import ndimage
@@ -306,6 +306,40 @@ def test_a_digit_may_be_in_pieces():
     five = [[(0.3, 0.0), (0.9, 0.0)], [(0.25, 0.15), (0.2, 0.45), (0.7, 0.5), (0.8, 0.75), (0.6, 1.0), (0.1, 0.95)]]
     image = as_mnist(drawn(strokes=five))
     assert ndimage.label(image > 80, np.ones((3, 3)))[1] == 2
+
+
+EDGES = st.integers(0, 63)
+RECTANGLES = st.lists(
+    st.tuples(EDGES, EDGES, st.integers(1, 32), st.integers(1, 64), st.integers(0, 255)), min_size=2, max_size=5
+)
+
+
+def is_an_image_or_refused(paper, rectangles):
+    """Rectangles are (x, y, width, height, shade)."""
+    picture = np.full((64, 64), paper, np.uint8)
+    for x, y, width, height, shade in rectangles:
+        picture[y : y + height, x : x + width] = shade
+    try:
+        image = as_mnist(picture)
+    except HandwritingError:
+        return
+    assert image.dtype == np.uint8 and image.shape == (28, 28) and image.max() == 255
+
+
+@settings(deadline=None, max_examples=24, derandomize=True, database=None)
+@given(paper=st.integers(0, 255), rectangles=RECTANGLES)
+@example(  # once the dark one at the border is gone, what is left beside the second one is weak everywhere
+    220, [(36, 59, 8, 61, 62), (55, 44, 9, 7, 206), (37, 29, 12, 31, 181), (50, 29, 7, 16, 102)]
+)
+def test_any_picture_is_an_image_or_refused(paper, rectangles):
+    is_an_image_or_refused(paper, rectangles)
+
+
+@pytest.mark.thorough
+@settings(deadline=None, max_examples=1500, derandomize=True, database=None)
+@given(paper=st.integers(0, 255), rectangles=RECTANGLES)
+def test_any_of_many_more_pictures_is_an_image_or_refused(paper, rectangles):
+    is_an_image_or_refused(paper, rectangles)
 
 
 @pytest.mark.parametrize("wrong", [PICTURE.astype(float), PICTURE[None], PICTURE[:0], "four.png"])
