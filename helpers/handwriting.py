@@ -14,11 +14,15 @@ alone, on arrays of the picture's shape:
 
 import io
 import itertools
+import math
+import os
+import urllib.parse
+import urllib.request
 import warnings
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from scipy import ndimage
 
 from helpers.checks import InputError, describe, read_at_most
@@ -28,6 +32,8 @@ FORMATS = ["PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF"]
 OTHERS = {
     b"ftyp": "HEIC or AVIF. Open it in a program that shows it, and export it as a JPEG file.",
     b"<html": "a web page. Save the picture itself, not the page that shows it.",
+    b"ii*\0": "a TIFF file of a rare kind. Save it again, with 8 bits a pixel.",
+    b"mm\0*": "a TIFF file of a rare kind. Save it again, with 8 bits a pixel.",
     b"\0": "something else. Save the picture as one of these.",
     b"": "a text. Save a picture as one of these.",
 }
@@ -64,7 +70,8 @@ LEAST_STROKE = 2.25  # pixels, of 28: strokes are made so wide
 ENLARGED = 160  # pixels: a smaller digit is enlarged to this before, so that strokes become smooth
 
 NO_INK = (
-    "expected a digit, found no ink that stands out from the paper. Write larger or darker, or crop."
+    "expected a digit, found no ink that stands out from the paper. "
+    "Write larger or darker, or crop."
 )
 
 
@@ -81,6 +88,7 @@ def read_picture(path: Path | str) -> np.ndarray:
     Parameters
     ----------
     path : of a PNG, JPEG, WebP, BMP, GIF or TIFF file
+        It may be as people paste it: in quotes, with file:// before it, with ~ for one's home.
 
     Returns
     -------
@@ -89,10 +97,10 @@ def read_picture(path: Path | str) -> np.ndarray:
     Raises
     ------
     HandwritingError
-        if there is no such picture, or it is damaged or too large; then it is not decoded
+        if there is no such picture, or it is damaged or too large; too large a one is not decoded
     """
     try:
-        content = read_at_most(Path(path), MAX_BYTES)
+        content = read_at_most(_local(path), MAX_BYTES)
         # Pillow warns of large pictures, and of notes in them that are damaged.
         with warnings.catch_warnings(action="ignore"):
             picture = Image.open(io.BytesIO(content), formats=FORMATS)
@@ -103,10 +111,9 @@ def read_picture(path: Path | str) -> np.ndarray:
             ImageOps.exif_transpose(picture, in_place=True)
             return _grey(picture)
     except FileNotFoundError:
-        found = "there is no such file. Correct the path."
+        found = _instead_of_file(path)
     except UnidentifiedImageError:
-        start = content[:1000].lower()
-        found = "found " + next(said for sign, said in OTHERS.items() if sign in start)
+        found = _instead_of_picture(content)
     except Exception as error:  # a damaged file makes Pillow raise errors of many kinds
         found = (
             f"found one that cannot be read ({error}). Check its permissions, save it again, "
@@ -156,18 +163,66 @@ def as_mnist(picture: np.ndarray, name: str = "picture") -> np.ndarray:
     return _centred(_in_box(_thickened(ink)))
 
 
-# --- a decoded file in shades of grey
+# --- a file, found and decoded
+
+
+def _local(path: Path | str) -> Path:
+    """Undo what people paste with a path."""
+    if Path(path).exists():
+        return Path(path)
+    text = str(path).strip().strip("'\"")
+    if text.startswith("file:"):
+        text = urllib.request.url2pathname(urllib.parse.urlsplit(text).path)
+    return Path(os.path.expanduser(text))
+
+
+def _instead_of_file(path: Path | str) -> str:
+    """Say what a path names that is no file."""
+    if _local(path).is_dir():
+        return "found a folder. Name one of the pictures in it."
+    if _local(path).exists():
+        return "found what is no file, but a device or a pipe. Save the picture as a file."
+    if len(urllib.parse.urlsplit(str(_local(path))).scheme) > 1:  # one letter is a drive
+        return "found an address. Download the picture, and name the file."
+    return "there is no such file. Correct the path."
+
+
+def _instead_of_picture(content: bytes) -> str:
+    """Say what a file holds that is no picture."""
+    if not content:
+        return "found an empty file. Save the picture again."
+    start = content[:1000].lower()
+    return "found " + next(said for sign, said in OTHERS.items() if sign in start)
 
 
 def _grey(picture: Image.Image) -> np.ndarray:
     """Convert a decoded picture to what `read_picture` returns."""
-    if picture.mode.startswith("I"):  # 16 bits a pixel, which Pillow would not scale but cut off at 255
-        picture = Image.fromarray(np.asarray(picture).astype(np.float32) / 257)
+    if picture.mode.startswith(("I", "F")):
+        picture = Image.fromarray(_scaled_to_255(picture))
     elif picture.mode != "RGBA":
         picture = picture.convert("RGBA" if picture.has_transparency_data else "L")
     picture = _resized(picture, min(1, WORKING_SIZE / max(picture.size)), Image.Resampling.BOX)
     grey = _on_paper(picture) if picture.mode == "RGBA" else np.asarray(picture)
     return np.rint(grey).astype(np.uint8)
+
+
+def _scaled_to_255(picture: Image.Image) -> np.ndarray:
+    """Scale shades that have more than 8 bits, which Pillow would cut off at 255; float32.
+
+    A file does not say how many of its bits are used: cameras store 10 to 14 in 16. So white is the
+    largest number that has as many bits as the largest shade, and 8 at least; in floating point it
+    is 1, if no shade is larger.
+    """
+    shades = np.asarray(picture)
+    sample_format = getattr(picture, "tag_v2", {}).get(ExifTags.Base.SampleFormat, (1,))
+    if picture.mode == "I" and sample_format == (1,):  # of TIFF files; Pillow takes all for signed
+        shades = shades.view(np.uint32)
+    lowest, highest = float(shades.min()), float(shades.max())
+    if not 0 <= lowest <= highest < np.inf:  # or they are not numbers
+        raise ValueError(f"shades from {lowest:g} to {highest:g}, expected from 0 up")
+    is_share = picture.mode == "F" and highest <= 1
+    white = 1 if is_share else 2 ** max(8, math.ceil(highest).bit_length()) - 1
+    return shades.astype(np.float32) / np.float32(white / 255)
 
 
 def _resized(picture: Image.Image, scale: float, resampling: Image.Resampling) -> Image.Image:

@@ -201,6 +201,36 @@ def test_palette_and_sixteen_bits(saved):
     assert np.abs(picture - PICTURE.astype(float)).max() <= 1
 
 
+@pytest.mark.parametrize(
+    ("kind", "white"),
+    [
+        ("uint16", 255), ("uint16", 1023), ("uint16", 4095), ("uint16", 2**16 - 1), ("int32", 4095),
+        ("int32", 2**31 - 1), ("float32", 1), ("float32", 255), ("float32", 2**16 - 1),
+    ],
+)  # fmt: skip
+def test_shades_may_have_any_number_of_bits(saved, kind, white):
+    path = saved(Image.fromarray((PICTURE / 255 * white).astype(kind)), "four.tiff")
+    assert np.abs(read_picture(path) - PICTURE.astype(float)).max() <= 1
+
+
+def test_shades_of_32_bits_may_be_unsigned(saved):
+    path = saved(Image.fromarray((PICTURE / 255 * (2**32 - 1)).astype(np.uint32).view(np.int32)), "four.tiff")
+    signed, unsigned = (np.array([339, 3], "<u2").tobytes() + b"\1\0\0\0" + each for each in (b"\2", b"\1"))
+    assert path.read_bytes().count(signed) == 1
+    with pytest.raises(HandwritingError, match="shades from -.* to .*, expected from 0 up"):
+        read_picture(path)
+    path.write_bytes(path.read_bytes().replace(signed, unsigned))
+    assert np.abs(read_picture(path) - PICTURE.astype(float)).max() <= 1
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf, -1])
+def test_shades_that_are_none_are_refused(saved, wrong):
+    shades = PICTURE / np.float32(255)
+    shades[0, 0] = wrong
+    with pytest.raises(HandwritingError, match="shades from .*, expected from 0 up"):
+        read_picture(saved(shades, "four.tiff"))
+
+
 @pytest.mark.parametrize("name", ["four.png", "four.jpg"])
 def test_orientation_of_a_photo(saved, name):
     exif = Image.Exif()
@@ -242,12 +272,14 @@ def encoded(format):
     ("content", "found"),
     [
         (b"Ceci n'est pas un quatre.", "found a text"),
+        (b"", "found an empty file. Save the picture again"),
+        (b"II*\0\x08\0\0\0", "found a TIFF file of a rare kind. Save it again, with 8 bits a pixel"),
         (b"\n<!doctype html><HTML>", "found a web page"),
         (b"\0\0\0\x18ftypheic\0\0", "found HEIC or AVIF. .* export it as a JPEG file"),
         (b"PK\3\4\0\0", "found something else"),
         (encoded("PNG")[:-400], "found one that cannot be read .*truncated"),
     ],
-    ids=["text", "web page", "HEIC", "archive", "truncated"],
+    ids=["text", "empty", "TIFF", "web page", "HEIC", "archive", "truncated"],
 )
 def test_other_files_are_refused(tmp_path, content, found, recwarn):
     path = tmp_path / "digit.png"
@@ -267,9 +299,34 @@ def test_large_files_are_refused(saved, monkeypatch, limit, what):
         read_picture(path)
 
 
-def test_missing_file_is_named(tmp_path):
-    with pytest.raises(HandwritingError, match="none.png: .*no such file. Correct the path"):
-        read_picture(tmp_path / "none.png")
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("none.png", "there is no such file. Correct the path"),
+        ("folder", "found a folder. Name one of the pictures in it"),
+        ("https://example.org/four.png", "found an address. Download the picture"),
+        ("/dev/null", "found what is no file, but a device or a pipe"),
+    ],
+)
+def test_what_is_no_file_is_named(tmp_path, monkeypatch, path, said):
+    monkeypatch.chdir(tmp_path)
+    Path("folder").mkdir()
+    with pytest.raises(HandwritingError, match=f"^{path}: .*{said}"):
+        read_picture(path)
+
+
+@pytest.mark.parametrize("form", ["{}", "'{}'", '"{}"', " {}\n", "file://{}", "~/my four.png", "'~/my four.png'"])
+def test_path_may_be_as_it_is_pasted(saved, tmp_path, monkeypatch, form):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))  # Windows
+    path = saved(PICTURE, "my four.png")
+    pasted = path.as_uri() if form == "file://{}" else form.format(path)
+    assert (read_picture(pasted) == PICTURE).all()
+
+
+def test_quotes_may_be_part_of_a_name(saved):
+    path = saved(PICTURE)
+    assert (read_picture(path.rename(path.with_name("'four'"))) == PICTURE).all()
 
 
 @pytest.mark.filterwarnings("error")
