@@ -7,9 +7,10 @@ alone, on arrays of the picture's shape:
 2. `_full_ink`: how much contrast full ink has. From here on, ink is a share of that.
 3. `_strokes`: label the pieces of ink, by hysteresis thresholds.
 4. `_at_border`: take out the pieces that a crop has left of a table, and repeat 2 and 3.
-5. `_without_specks` and `_check_single`: what is left is one digit.
-6. `_thickened`: strokes that would vanish become wider.
-7. `_in_box` and `_centred`: scale to 20 x 20 pixels, place in 28 x 28.
+5. `_square`: if the digit is in a square, as in a figure, begin again with what is in it.
+6. `_without_specks` and `_check_single`: what is left is one digit.
+7. `_thickened`: strokes that would vanish become wider.
+8. `_in_box` and `_centred`: scale to 20 x 20 pixels, place in 28 x 28.
 """
 
 import io
@@ -65,6 +66,13 @@ SPECK_SIZE = 0.02
 # beside each other.
 MAX_PIECES = 8
 TALL = 0.7
+
+# A piece is a square if its shorter side is such a share of its longer one, and if it fills such a
+# share of its box, holes included: people's digits fill at most 0.86, figures at least 0.95.
+SQUARE = 0.8
+SQUARE_FILLED = 0.92
+SQUARE_SOLID = 0.6  # the least share that is ink, holes not included, of a dark square
+SQUARE_DIGIT = 0.01  # the least share that other pieces have of a frame
 
 LEAST_STROKE = 2.25  # pixels, of 28: strokes are made so wide
 ENLARGED = 160  # pixels: a smaller digit is enlarged to this before, so that strokes become smooth
@@ -131,7 +139,7 @@ def as_mnist(picture: np.ndarray, name: str = "picture") -> np.ndarray:
     ----------
     picture : shades of grey, uint8, shape (height, width), as `read_picture` returns them
         Dark ink on light paper, or the other way round. Paper must fill most of it; it may be
-        faintly ruled or lit unevenly.
+        faintly ruled or lit unevenly. Or a figure that shows such a picture.
     name : what an error calls the picture
 
     Returns
@@ -263,6 +271,9 @@ def _ink(picture: np.ndarray) -> np.ndarray:
         at_border = _at_border(pieces)
         contrast[at_border] = 0
         pieces[at_border] = 0
+    square = _square(pieces)
+    if square:
+        return _ink(picture[square])
     pieces = _without_specks(pieces, ink)
     _check_single(pieces)
     (box,) = ndimage.find_objects(pieces.clip(max=1))
@@ -365,6 +376,35 @@ def _at_border(pieces: np.ndarray) -> np.ndarray:
         outer.append(gap < margin)
         may_be_digit |= gap >= margin and rows.stop - rows.start >= HIGH * height
     return np.array(outer)[pieces] if may_be_digit else np.zeros(pieces.shape, bool)
+
+
+def _square(pieces: np.ndarray) -> tuple[np.ndarray, ...] | None:
+    """Find a dark square or a frame around the digit, as in a figure made by `imshow`.
+
+    Returns
+    -------
+    Its rows and columns, as an index of the picture, without the ticks beside it. None if there is
+    none, or the picture is no larger. What is hollow and holds no other piece is a 0 or an 8, as
+    calculators show them.
+    """
+    boxes = {piece: box for piece, box in enumerate(ndimage.find_objects(pieces), start=1) if box}
+    sides = {piece: [side.stop - side.start for side in box] for piece, box in boxes.items()}
+    piece = max(sides, key=lambda each: math.prod(sides[each]))
+    if min(sides[piece]) < SQUARE * max(sides[piece]):
+        return None
+    within = pieces[boxes[piece]]
+    square = within == piece
+    share_of_others = (within > 0).mean() - square.mean()
+    if square.mean() < SQUARE_SOLID and share_of_others < SQUARE_DIGIT:
+        return None
+    filled = ndimage.binary_fill_holes(square)
+    if filled.mean() < SQUARE_FILLED:
+        return None
+    rows, columns = (
+        side.start + np.flatnonzero(filled.mean(axis=axis) > 0.5)  # ticks fill less
+        for side, axis in zip(boxes[piece], (1, 0), strict=True)
+    )
+    return np.ix_(rows, columns) if (rows.size, columns.size) != pieces.shape else None
 
 
 def _without_specks(pieces: np.ndarray, ink: np.ndarray) -> np.ndarray:

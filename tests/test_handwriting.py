@@ -12,6 +12,7 @@ import pytest
 from handwriting import drawn_again, read_table
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from matplotlib.figure import Figure
 from PIL import Image, ImageDraw
 from scipy import ndimage
 
@@ -352,6 +353,48 @@ BLANK = {
 def test_blank_sheet_is_refused(kind):
     with pytest.raises(HandwritingError, match=r"^sheet\.png: expected a digit, found no ink that stands out"):
         as_mnist(BLANK[kind], "sheet.png")
+
+
+@pytest.mark.parametrize(
+    ("colours", "shown"),
+    [("gray", "ticks"), ("viridis", "ticks"), ("viridis", "nothing"), ("gray_r", "ticks"), ("gray_r", "frame")],
+)
+def test_figure_is_read_as_what_it_shows(tmp_path, colours, shown):
+    """A dark square, or a frame, on white paper; also beneath a title, which is no digit."""
+    figure = Figure()
+    axes = figure.subplots()
+    axes.imshow(IMAGE, cmap=colours)
+    if shown == "ticks":
+        axes.set_title("this is a 4")
+    if shown == "frame":
+        axes.set(xticks=[], yticks=[])
+    if shown == "nothing":
+        axes.axis("off")
+    figure.savefig(tmp_path / "figure.png")
+    assert difference(as_mnist(read_picture(tmp_path / "figure.png"))) < 0.3
+
+
+def test_square_that_shows_nothing_is_refused():
+    with pytest.raises(HandwritingError, match="found no ink"):
+        as_mnist(np.pad(np.zeros((150, 150), np.uint8), 100, constant_values=255))
+
+
+def test_square_speck_beside_a_thin_digit_is_no_frame():
+    one = np.full((300, 300), 255, np.uint8)
+    one[50:250, 150:153] = 0
+    with_speck = one.copy()
+    with_speck[60:64, 200:204] = 0
+    assert difference(as_mnist(with_speck), as_mnist(one)) == 0
+
+
+def test_a_digit_may_be_as_square_as_a_frame():
+    """As calculators show a 0 and an 8."""
+    zero = np.pad(np.full((120, 100), 255, np.uint8), 20, constant_values=0)
+    eight = zero.copy()
+    eight[70:90] = 0
+    for digit, holes in (zero, 1), (eight, 2):
+        image = as_mnist(np.pad(digit, 90, constant_values=255))
+        assert ndimage.label(image < 128)[1] == 1 + holes and extent(image) == [20, 18]
 
 
 def test_more_than_a_digit_is_refused():
