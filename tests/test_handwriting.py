@@ -173,6 +173,12 @@ def test_strokes_of_a_fine_pen_do_not_vanish():
     assert fine.sum() > 0.8 * usual.sum() and difference(fine, usual) < 0.35
 
 
+def test_ink_that_is_weak_everywhere_is_not_thickened():
+    """What is left beside stronger ink at the border may be."""
+    weak = np.full((30, 5), 0.4, np.float32)
+    assert handwriting._thickened(weak) is weak
+
+
 @pytest.mark.parametrize("file", "1.png L.png RGB.png L.jpg RGB.jpg CMYK.jpg RGB.webp RGB.bmp P.gif L.tiff".split())
 def test_colour_and_grey_files(saved, file):
     picture = read_picture(saved(Image.fromarray(PICTURE).convert(file.split(".")[0]), file))
@@ -306,7 +312,10 @@ def test_large_files_are_refused(saved, monkeypatch, limit, what):
         ("none.png", "there is no such file. Correct the path"),
         ("folder", "found a folder. Name one of the pictures in it"),
         ("https://example.org/four.png", "found an address. Download the picture"),
-        ("/dev/null", "found what is no file, but a device or a pipe"),
+        pytest.param(
+            "/dev/null", "found what is no file, but a device or a pipe",
+            marks=pytest.mark.skipif(os.name == "nt", reason="needs a device with a path"),
+        ),
     ],
 )
 def test_what_is_no_file_is_named(tmp_path, monkeypatch, path, said):
@@ -495,7 +504,7 @@ def test_other_tables_are_refused(folder, text, said):
         read_table(folder)
 
 
-@pytest.mark.skipif(not shutil.which("make"), reason="needs make")
+@pytest.mark.skipif(os.name == "nt" or not shutil.which("make"), reason="needs make, and scripts of a shell")
 def test_folder_may_have_any_name(tmp_path):
     python = tmp_path / "python"
     python.write_text("#!/bin/sh\nprintf '%s|' \"$@\"\n")
