@@ -1,11 +1,12 @@
 """Measure how the pictures of digits in a folder are read: ``make handwriting HANDWRITING=folder``.
 
-The folder holds table.csv (file, digit, kind, source; the kind `odd` for what is no single digit) and pictures/.
-Prints a report on the trained models that come with the project. With ``TRAININGS=30`` it is about so many trainings
-of each network instead, those of the study, which are trained first where they are not in models/local/; then rates
-and counts are stored in benchmarks/handwriting.json, for the notebook, and in benchmarks/HANDWRITING.md.
+The folder holds pictures/ and table.csv, with the columns file, digit, kind and source; the kind is `odd` for what is
+no single digit. Prints a report on the trained models that come with the project. With ``TRAININGS=30`` it is about so
+many trainings of each network instead, those of the study, which are trained first where they are not in models/local/;
+then rates and counts are stored in benchmarks/handwriting.json, for the notebook, and in benchmarks/HANDWRITING.md.
 """
 
+import io
 import itertools
 import json
 import sys
@@ -21,6 +22,7 @@ from sklearn.metrics import roc_auc_score
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
+from helpers.checks import InputError  # noqa: E402
 from helpers.handwriting import HandwritingError, as_mnist, read_picture  # noqa: E402
 from helpers.variation import probability_of_superiority  # noqa: E402
 
@@ -29,12 +31,45 @@ NONE = np.zeros((28, 28), np.uint8)
 THRESHOLDS = (0.5, 0.8, 0.9, 0.95, 0.99)
 LEAST_SOURCES = 5  # for an interval; drawn from fewer, it would be far too narrow
 BEST, KEPT_APART = "conv-normalised", "sources kept apart"
-# Of the 683 pictures that the project was measured on, those of these sources had no part in making the reader.
+COLUMNS = ["file", "digit", "kind", "source"]  # of the table; it may have others
+# Of the 683 pictures that the project was measured on, those of these sources chose no change of the reader.
 APART = "5 10 12 20 23 25 27 29 30 51 55 57 63 65 70".split()
 KEPT_APART_NOTE = (
     "No change of the reader was chosen by the sources kept apart. They are few, and were read before and after such",
     "changes, so they are no untouched test set either.", "",
 )  # fmt: skip
+
+
+def read_table(folder: Path) -> pd.DataFrame:
+    """Read table.csv: one row per picture, all of it text.
+
+    Columns are divided by commas, semicolons or tabs, and the first may begin with a byte-order mark: spreadsheets
+    save all of these. An InputError if a column or a picture is missing, or a row is incomplete.
+    """
+    path = folder / "table.csv"
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        separator = max(",;\t", key=text.partition("\n")[0].count)
+        table = pd.read_csv(io.StringIO(text), sep=separator, dtype=str, keep_default_na=False)
+    except (OSError, ValueError) as error:
+        found = f"{path}: expected a table of comma-separated values, in UTF-8; it cannot be read ({error})."
+        raise InputError(f"{found} Name the folder that holds it, or export it as CSV UTF-8.") from None
+    missing = [column for column in COLUMNS if column not in table]
+    if missing:
+        found = f"{path}: expected the columns {', '.join(COLUMNS)}; found no {', '.join(missing)}"
+        raise InputError(f"{found}, only {', '.join(table.columns)}. Name the columns in its first line.")
+    table = table[(table[COLUMNS] != "").any(axis=1)].reset_index(drop=True)
+    is_digit = table["digit"].isin(list("0123456789")) | (table["kind"] == "odd")
+    complete = is_digit & (table[["file", "kind", "source"]] != "").all(axis=1)
+    is_there = table["file"].map(lambda file: (folder / "pictures" / file).is_file())
+    if not complete.all():
+        found = ", ".join(table.loc[complete.idxmin(), COLUMNS])
+        expected = "expected of each picture file, digit (0 to 9, or the kind odd), kind and source"
+        raise InputError(f"{path}: {expected}; found the row {found}. Complete it.")
+    if not is_there.all():
+        found = table.loc[is_there.idxmin(), "file"]
+        raise InputError(f"{path}: expected each file in {folder / 'pictures'}; found no {found} there. Correct it.")
+    return table
 
 
 def otsu(grey: np.ndarray) -> float:
@@ -141,7 +176,8 @@ def with_interval(name: str, values: np.ndarray, sources: pd.Series) -> dict[str
 
 def rates(table: pd.DataFrame, right: dict[str, np.ndarray]) -> dict[str, dict]:
     """By kind, for all, and for the sources kept apart: how many pictures and sources, and what share is read."""
-    groups = {kind: table["kind"] == kind for kind in sorted(set(table["kind"]))} | {"all": table["kind"] != ""}
+    groups = {kind: table["kind"] == kind for kind in sorted(set(table["kind"]))}
+    groups["all"] = pd.Series(True, table.index)
     if set(APART) <= set(table["source"]):
         groups[KEPT_APART] = table["source"].isin(APART)
     rows = {}
@@ -184,14 +220,14 @@ def measure(folder: Path, trainings: int) -> dict:
     """All rates; they are means over the trainings."""
     from helpers.data import load_mnist
 
-    table = pd.read_csv(folder / "table.csv", dtype=str)
+    table = read_table(folder)
     odd = (table["kind"] == "odd").to_numpy()
     images, refused = prepared([folder / "pictures" / file for file in table["file"]])
     digits, count = load_mnist(), len(table)
     again = drawn_again(digits.test_images)
     everything = np.concatenate([*images.values(), again, digits.test_images])
     read = readings(digits, everything, list(range(1, trainings + 1)))
-    labels = [table["digit"].replace({"": "-1"}).where(~odd, "-1").astype(int)] * len(images)
+    labels = [table["digit"].where(~odd, "-1").astype(int)] * len(images)
     expected = np.concatenate([*labels, digits.test_labels, digits.test_labels])
     right = {name: each.argmax(axis=2) == expected for name, each in read.items()}
     ours, table = np.flatnonzero(~odd), table[~odd]
@@ -216,8 +252,8 @@ def measure(folder: Path, trainings: int) -> dict:
                 "test images %": 100 * float(each[:, end:].mean()),
                 "drawn and read again %": 100 * float(each[:, start:end].mean()),
                 "pictures %": 100 * float(right_here[name].mean()),
-                "pictures, sd": 100 * float(right_here[name].mean(axis=1).std()),
             }
+            | ({"pictures, sd": 100 * float(right_here[name].mean(axis=1).std(ddof=1))} if trainings > 1 else {})
             for name, each in right.items()
         },
         "misread": {"readings %": 100 * float(wrong.mean()), "read otherwise %": 100 * float(otherwise.mean())},
@@ -278,11 +314,14 @@ def report(measured: dict) -> str:
 
 
 if __name__ == "__main__":
-    folder, trainings = Path(sys.argv[1] if len(sys.argv) > 1 else ""), " ".join(sys.argv[2:]) or "0"
-    if not (folder / "table.csv").is_file() or not trainings.isdecimal():
+    name, trainings = "".join(sys.argv[1:2]), " ".join(sys.argv[2:]) or "0"
+    if not name or not trainings.isdecimal():
         sys.exit("error: expected a folder with table.csv and pictures/, and perhaps a number of trainings. "
                  "Name them: make handwriting HANDWRITING=folder TRAININGS=30")  # fmt: skip
-    measured = measure(folder, int(trainings))
+    try:
+        measured = measure(Path(name).expanduser(), int(trainings))
+    except InputError as error:
+        sys.exit(f"error: {error}")
     if int(trainings):
         MEASURED.write_text(json.dumps(measured, indent=1) + "\n")
         REPORT.write_text(report(measured))

@@ -1,5 +1,7 @@
 import io
+import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -7,13 +9,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from handwriting import drawn_again
-from hypothesis import given, settings
+from handwriting import drawn_again, read_table
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from matplotlib.figure import Figure
 from PIL import Image, ImageDraw
 from scipy import ndimage
 
 from helpers import handwriting
+from helpers.checks import InputError
 from helpers.handwriting import HandwritingError, as_mnist, read_picture
 
 ROOT = Path(__file__).parent.parent
@@ -169,6 +173,12 @@ def test_strokes_of_a_fine_pen_do_not_vanish():
     assert fine.sum() > 0.8 * usual.sum() and difference(fine, usual) < 0.35
 
 
+def test_ink_that_is_weak_everywhere_is_not_thickened():
+    """What is left beside stronger ink at the border may be."""
+    weak = np.full((30, 5), 0.4, np.float32)
+    assert handwriting._thickened(weak) is weak
+
+
 @pytest.mark.parametrize("file", "1.png L.png RGB.png L.jpg RGB.jpg CMYK.jpg RGB.webp RGB.bmp P.gif L.tiff".split())
 def test_colour_and_grey_files(saved, file):
     picture = read_picture(saved(Image.fromarray(PICTURE).convert(file.split(".")[0]), file))
@@ -196,6 +206,36 @@ def test_palette_and_sixteen_bits(saved):
     assert read_picture(saved(palette, transparency=0)).max() == 255
     picture = read_picture(saved(Image.fromarray(PICTURE.astype(np.uint16) * 256 + 128)))
     assert np.abs(picture - PICTURE.astype(float)).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "white"),
+    [
+        ("uint16", 255), ("uint16", 1023), ("uint16", 4095), ("uint16", 2**16 - 1), ("int32", 4095),
+        ("int32", 2**31 - 1), ("float32", 1), ("float32", 255), ("float32", 2**16 - 1),
+    ],
+)  # fmt: skip
+def test_shades_may_have_any_number_of_bits(saved, kind, white):
+    path = saved(Image.fromarray((PICTURE / 255 * white).astype(kind)), "four.tiff")
+    assert np.abs(read_picture(path) - PICTURE.astype(float)).max() <= 1
+
+
+def test_shades_of_32_bits_may_be_unsigned(saved):
+    path = saved(Image.fromarray((PICTURE / 255 * (2**32 - 1)).astype(np.uint32).view(np.int32)), "four.tiff")
+    signed, unsigned = (np.array([339, 3], "<u2").tobytes() + b"\1\0\0\0" + each for each in (b"\2", b"\1"))
+    assert path.read_bytes().count(signed) == 1
+    with pytest.raises(HandwritingError, match="shades from -.* to .*, expected from 0 up"):
+        read_picture(path)
+    path.write_bytes(path.read_bytes().replace(signed, unsigned))
+    assert np.abs(read_picture(path) - PICTURE.astype(float)).max() <= 1
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf, -1])
+def test_shades_that_are_none_are_refused(saved, wrong):
+    shades = PICTURE / np.float32(255)
+    shades[0, 0] = wrong
+    with pytest.raises(HandwritingError, match="shades from .*, expected from 0 up"):
+        read_picture(saved(shades, "four.tiff"))
 
 
 @pytest.mark.parametrize("name", ["four.png", "four.jpg"])
@@ -239,12 +279,14 @@ def encoded(format):
     ("content", "found"),
     [
         (b"Ceci n'est pas un quatre.", "found a text"),
+        (b"", "found an empty file. Save the picture again"),
+        (b"II*\0\x08\0\0\0", "found a TIFF file of a rare kind. Save it again, with 8 bits a pixel"),
         (b"\n<!doctype html><HTML>", "found a web page"),
         (b"\0\0\0\x18ftypheic\0\0", "found HEIC or AVIF. .* export it as a JPEG file"),
         (b"PK\3\4\0\0", "found something else"),
         (encoded("PNG")[:-400], "found one that cannot be read .*truncated"),
     ],
-    ids=["text", "web page", "HEIC", "archive", "truncated"],
+    ids=["text", "empty", "TIFF", "web page", "HEIC", "archive", "truncated"],
 )
 def test_other_files_are_refused(tmp_path, content, found, recwarn):
     path = tmp_path / "digit.png"
@@ -264,9 +306,37 @@ def test_large_files_are_refused(saved, monkeypatch, limit, what):
         read_picture(path)
 
 
-def test_missing_file_is_named(tmp_path):
-    with pytest.raises(HandwritingError, match="none.png: .*no such file. Correct the path"):
-        read_picture(tmp_path / "none.png")
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("none.png", "there is no such file. Correct the path"),
+        ("folder", "found a folder. Name one of the pictures in it"),
+        ("https://example.org/four.png", "found an address. Download the picture"),
+        pytest.param(
+            "/dev/null", "found what is no file, but a device or a pipe",
+            marks=pytest.mark.skipif(os.name == "nt", reason="needs a device with a path"),
+        ),
+    ],
+)
+def test_what_is_no_file_is_named(tmp_path, monkeypatch, path, said):
+    monkeypatch.chdir(tmp_path)
+    Path("folder").mkdir()
+    with pytest.raises(HandwritingError, match=f"^{path}: .*{said}"):
+        read_picture(path)
+
+
+@pytest.mark.parametrize("form", ["{}", "'{}'", '"{}"', " {}\n", "file://{}", "~/my four.png", "'~/my four.png'"])
+def test_path_may_be_as_it_is_pasted(saved, tmp_path, monkeypatch, form):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))  # Windows
+    path = saved(PICTURE, "my four.png")
+    pasted = path.as_uri() if form == "file://{}" else form.format(path)
+    assert (read_picture(pasted) == PICTURE).all()
+
+
+def test_quotes_may_be_part_of_a_name(saved):
+    path = saved(PICTURE)
+    assert (read_picture(path.rename(path.with_name("'four'"))) == PICTURE).all()
 
 
 @pytest.mark.filterwarnings("error")
@@ -294,6 +364,48 @@ def test_blank_sheet_is_refused(kind):
         as_mnist(BLANK[kind], "sheet.png")
 
 
+@pytest.mark.parametrize(
+    ("colours", "shown"),
+    [("gray", "ticks"), ("viridis", "ticks"), ("viridis", "nothing"), ("gray_r", "ticks"), ("gray_r", "frame")],
+)
+def test_figure_is_read_as_what_it_shows(tmp_path, colours, shown):
+    """A dark square, or a frame, on white paper; also beneath a title, which is no digit."""
+    figure = Figure()
+    axes = figure.subplots()
+    axes.imshow(IMAGE, cmap=colours)
+    if shown == "ticks":
+        axes.set_title("this is a 4")
+    if shown == "frame":
+        axes.set(xticks=[], yticks=[])
+    if shown == "nothing":
+        axes.axis("off")
+    figure.savefig(tmp_path / "figure.png")
+    assert difference(as_mnist(read_picture(tmp_path / "figure.png"))) < 0.3
+
+
+def test_square_that_shows_nothing_is_refused():
+    with pytest.raises(HandwritingError, match="found no ink"):
+        as_mnist(np.pad(np.zeros((150, 150), np.uint8), 100, constant_values=255))
+
+
+def test_square_speck_beside_a_thin_digit_is_no_frame():
+    one = np.full((300, 300), 255, np.uint8)
+    one[50:250, 150:153] = 0
+    with_speck = one.copy()
+    with_speck[60:64, 200:204] = 0
+    assert difference(as_mnist(with_speck), as_mnist(one)) == 0
+
+
+def test_a_digit_may_be_as_square_as_a_frame():
+    """As calculators show a 0 and an 8."""
+    zero = np.pad(np.full((120, 100), 255, np.uint8), 20, constant_values=0)
+    eight = zero.copy()
+    eight[70:90] = 0
+    for digit, holes in (zero, 1), (eight, 2):
+        image = as_mnist(np.pad(digit, 90, constant_values=255))
+        assert ndimage.label(image < 128)[1] == 1 + holes and extent(image) == [20, 18]
+
+
 def test_more_than_a_digit_is_refused():
     with pytest.raises(HandwritingError, match="picture: expected a single digit, found 3 side by side. Crop"):
         as_mnist(np.hstack([PICTURE] * 3))
@@ -308,10 +420,100 @@ def test_a_digit_may_be_in_pieces():
     assert ndimage.label(image > 80, np.ones((3, 3)))[1] == 2
 
 
+EDGES = st.integers(0, 63)
+RECTANGLES = st.lists(
+    st.tuples(EDGES, EDGES, st.integers(1, 32), st.integers(1, 64), st.integers(0, 255)), min_size=2, max_size=5
+)
+
+
+def is_an_image_or_refused(paper, rectangles):
+    """Rectangles are (x, y, width, height, shade)."""
+    picture = np.full((64, 64), paper, np.uint8)
+    for x, y, width, height, shade in rectangles:
+        picture[y : y + height, x : x + width] = shade
+    try:
+        image = as_mnist(picture)
+    except HandwritingError:
+        return
+    assert image.dtype == np.uint8 and image.shape == (28, 28) and image.max() == 255
+
+
+@settings(deadline=None, max_examples=24, derandomize=True, database=None)
+@given(paper=st.integers(0, 255), rectangles=RECTANGLES)
+@example(  # once the dark one at the border is gone, what is left beside the second one is weak everywhere
+    220, [(36, 59, 8, 61, 62), (55, 44, 9, 7, 206), (37, 29, 12, 31, 181), (50, 29, 7, 16, 102)]
+)
+def test_any_picture_is_an_image_or_refused(paper, rectangles):
+    is_an_image_or_refused(paper, rectangles)
+
+
+@pytest.mark.thorough
+@settings(deadline=None, max_examples=1500, derandomize=True, database=None)
+@given(paper=st.integers(0, 255), rectangles=RECTANGLES)
+def test_any_of_many_more_pictures_is_an_image_or_refused(paper, rectangles):
+    is_an_image_or_refused(paper, rectangles)
+
+
 @pytest.mark.parametrize("wrong", [PICTURE.astype(float), PICTURE[None], PICTURE[:0], "four.png"])
 def test_other_arrays_are_refused(wrong):
     with pytest.raises(HandwritingError, match=r"expected shades of grey as uint8 of shape .height, width.; found "):
         as_mnist(wrong)
+
+
+# --- a folder of pictures
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "pictures").mkdir()
+    Image.fromarray(PICTURE).save(tmp_path / "pictures" / "four.png")
+    return tmp_path
+
+
+ROWS = "file,digit,kind,source,note\nfour.png,4,paint,1,größer\nfour.png,,odd,2,\n"
+
+
+@pytest.mark.parametrize(
+    "text", [ROWS, ROWS.replace(",", ";") + ";;;;\n", "\ufeff" + ROWS.replace(",", ";").replace("\n", "\r\n"),
+             ROWS.replace(",", "\t")],
+    ids=["commas", "semicolons and an empty row", "as Excel saves it", "tabs"],
+)  # fmt: skip
+def test_table_may_come_from_a_spreadsheet(folder, text):
+    (folder / "table.csv").write_bytes(text.encode())
+    table = read_table(folder)
+    assert table["digit"].tolist() == ["4", ""] and table["file"].tolist() == ["four.png"] * 2
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (None, ".*cannot be read .*No such file.* Name the folder"),
+        (b"file,digit\nzw\xf6lf.png,1\n", ".*cannot be read .*utf-8.* export it as CSV UTF-8"),
+        (b"", ".*cannot be read"),
+        (b"file;digit\nfour.png;4\n", "the columns file, digit, kind, source; found no kind, source, only"),
+        (ROWS.replace(",4", ",four").encode(), ".*found the row four.png, four, paint, 1. Complete it"),
+        (ROWS.replace("paint", "").encode(), ".*found the row four.png, 4, , 1. Complete it"),
+        (ROWS.replace("four", "five").encode(), ".*found no five.png there"),
+    ],
+    ids=["no table", "another encoding", "empty", "columns", "no digit", "no kind", "no picture"],
+)
+def test_other_tables_are_refused(folder, text, said):
+    if text is not None:
+        (folder / "table.csv").write_bytes(text)
+    with pytest.raises(InputError, match=f"table.csv: expected {said}"):
+        read_table(folder)
+
+
+@pytest.mark.skipif(os.name == "nt" or not shutil.which("make"), reason="needs make, and scripts of a shell")
+def test_folder_may_have_any_name(tmp_path):
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\nprintf '%s|' \"$@\"\n")
+    python.chmod(0o755)
+    name = "one's own digits; *"
+    make = ["make", "-s", "-o", ".venv/installed", f"BIN={tmp_path}", "handwriting"]
+    for variables, expected in ([f"HANDWRITING={name}", "TRAININGS=2"], f"{name}|2|"), ([], "|"):
+        said = subprocess.run([*make, *variables], cwd=ROOT, env={"PATH": os.environ["PATH"]}, capture_output=True)
+        assert said.stdout.decode() == f"benchmarks/handwriting.py|{expected}"
 
 
 # --- from image to picture and back
