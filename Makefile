@@ -40,8 +40,8 @@ test-quick: $(ENVIRONMENT)  ## run the unit tests that need neither TensorFlow n
 	@$(BIN)/python -m pytest tests -p no:nbval -m "not slow and not tensorflow and not browser and not portable and not thorough"
 
 test-full: $(ENVIRONMENT)  ## all that `make test` leaves out: each fault tried in all its forms, trainings from scratch, killed ones (minutes)
-	@$(BIN)/python -m pytest tests -p no:nbval -m "thorough and not slow" -n logical --dist worksteal
-	@$(BIN)/python -m pytest tests -p no:nbval -m slow --durations=0
+	@$(BIN)/python -m pytest tests -p no:nbval -m "thorough and not slow" -rs -n logical --dist worksteal
+	@$(BIN)/python -m pytest tests -p no:nbval -m slow -rs --durations=0
 
 portable: $(ENVIRONMENT)  ## train on emulated processors, run the notebook under other arithmetic: same bits, same digits (minutes)
 	@$(BIN)/python -m pytest tests -p no:nbval -m portable -rs --durations=0

@@ -1,12 +1,11 @@
-"""One training of six epochs, in a process of its own, which waits for its turn before each epoch.
+"""One training of some epochs, in a process of its own, which waits for its turn before each.
 
-``python benchmarks/contenders.py CONTENDER NETWORK ARCHIVE`` reads a line from standard input before
-each epoch, and writes one after it: seconds, validation accuracy, peak memory. It waits for one more
-line before it ends, so that its end takes nothing from those whose turn it is.
+``python benchmarks/contenders.py CONTENDER NETWORK ARCHIVE EPOCHS`` reads a line from standard
+input before each epoch, and writes one after it: seconds, validation accuracy, peak memory. It
+waits for one more line before it ends, so that its end takes nothing from those whose turn it is.
 """
 
 import json
-import resource
 import sys
 import time
 from pathlib import Path
@@ -14,8 +13,9 @@ from pathlib import Path
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
+from measuring import peak_megabytes
 
-EPOCHS, BATCH_SIZE, SEED = 6, 64, 12345
+BATCH_SIZE, SEED = 64, 12345
 
 
 class Turns:
@@ -29,9 +29,9 @@ class Turns:
 
     def end(self, accuracy: float) -> None:
         """Print the seconds since then, the accuracy, and the peak of memory."""
-        seconds = time.perf_counter() - self.start
-        megabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
-        print(json.dumps({"seconds": seconds, "accuracy": accuracy, "megabytes": megabytes}), flush=True)
+        taken = time.perf_counter() - self.start
+        found = {"seconds": taken, "accuracy": accuracy, "megabytes": peak_megabytes()}
+        print(json.dumps(found), flush=True)
 
 
 def keras_callback(turns: Turns):
@@ -47,26 +47,27 @@ def keras_callback(turns: Turns):
     return Callback()
 
 
-def as_written(network: str, data: dict[str, np.ndarray], turns: Turns) -> None:
-    """The article's steps in today's Keras: pixels as float64, `compile` and `fit` with their defaults."""
+def as_written(network: str, data: dict[str, np.ndarray], epochs: int, turns: Turns) -> None:
+    """The article's steps in today's Keras: float64 pixels, `compile` and `fit` with defaults."""
     import keras
 
     from helpers import models
 
     candidate = getattr(models, network.upper())
     divisor = 255.0 if candidate.pixels == "normalised" else 1.0
-    train, test = ((data[name] / divisor).reshape(-1, *candidate.input_shape) for name in ("x_train", "x_test"))
-    train_labels, test_labels = (keras.utils.to_categorical(data[name]) for name in ("y_train", "y_test"))
+    shape = (-1, *candidate.input_shape)
+    train, test = ((data[name] / divisor).reshape(shape) for name in ("x_train", "x_test"))
+    train_labels, test_labels = map(keras.utils.to_categorical, (data["y_train"], data["y_test"]))
     keras.utils.set_random_seed(SEED)
     model = keras.Sequential([keras.Input(candidate.input_shape), *candidate.make_layers()])
     model.compile(optimizer="adam", loss="categorical_crossentropy", metrics=["accuracy"])
     model.fit(
-        train, train_labels, validation_data=(test, test_labels), batch_size=BATCH_SIZE, epochs=EPOCHS,
-        verbose=0, callbacks=[keras_callback(turns)],
+        train, train_labels, validation_data=(test, test_labels), batch_size=BATCH_SIZE,
+        epochs=epochs, verbose=0, callbacks=[keras_callback(turns)],
     )  # fmt: skip
 
 
-def project(network: str, data: dict[str, np.ndarray], turns: Turns) -> None:
+def project(network: str, data: dict[str, np.ndarray], epochs: int, turns: Turns) -> None:
     """As the notebook trains."""
     from helpers.startup import start_tensorflow
 
@@ -76,15 +77,11 @@ def project(network: str, data: dict[str, np.ndarray], turns: Turns) -> None:
 
     training._ShowProgress = lambda *arguments: keras_callback(turns)  # no bar, but turns
     digits = Digits(data["x_train"], data["y_train"], data["x_test"], data["y_test"], True, "")
-    training.train(getattr(models, network.upper()), digits, training.Settings(SEED, EPOCHS, BATCH_SIZE))
+    settings = training.Settings(SEED, epochs, BATCH_SIZE)
+    training.train(getattr(models, network.upper()), digits, settings)
 
 
-def uncapped(network: str, data: dict[str, np.ndarray], turns: Turns) -> None:
-    """The same, with what MNIST_COMPUTE=native lets TensorFlow choose."""
-    project(network, data, turns)
-
-
-def pytorch(network: str, data: dict[str, np.ndarray], turns: Turns) -> None:
+def pytorch(network: str, data: dict[str, np.ndarray], epochs: int, turns: Turns) -> None:
     """The same networks in PyTorch: tensors in memory, batches by index, fused Adam."""
     import torch
     from torch import nn
@@ -92,14 +89,16 @@ def pytorch(network: str, data: dict[str, np.ndarray], turns: Turns) -> None:
     torch.manual_seed(SEED)
     if network == "dense":
         model = nn.Sequential(
-            nn.Linear(784, 512), nn.ReLU(), nn.Dropout(0.15), nn.Linear(512, 512), nn.ReLU(), nn.Dropout(0.15),
+            nn.Linear(784, 512), nn.ReLU(), nn.Dropout(0.15),
+            nn.Linear(512, 512), nn.ReLU(), nn.Dropout(0.15),
             nn.Linear(512, 10),
         )  # fmt: skip
         shape, divisor = (-1, 784), 255
     else:
         model = nn.Sequential(
-            nn.Conv2d(1, 32, 3), nn.Conv2d(32, 32, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Dropout(0.2), nn.Flatten(),
-            nn.Linear(4608, 128), nn.ReLU(), nn.Dropout(0.2), nn.Linear(128, 10),
+            nn.Conv2d(1, 32, 3), nn.Conv2d(32, 32, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Dropout(0.2),
+            nn.Flatten(), nn.Linear(4608, 128), nn.ReLU(), nn.Dropout(0.2),
+            nn.Linear(128, 10),
         )  # fmt: skip
         shape, divisor = (-1, 1, 28, 28), 1
     for layer in model:  # Keras's initial weights, so that accuracies compare
@@ -107,12 +106,15 @@ def pytorch(network: str, data: dict[str, np.ndarray], turns: Turns) -> None:
             nn.init.xavier_uniform_(layer.weight)
             nn.init.zeros_(layer.bias)
     train, test = (
-        torch.from_numpy(data[name].astype(np.float32).reshape(shape) / divisor) for name in ("x_train", "x_test")
+        torch.from_numpy(data[name].astype(np.float32).reshape(shape) / divisor)
+        for name in ("x_train", "x_test")
     )
-    train_labels, test_labels = (torch.from_numpy(data[name].astype(np.int64)) for name in ("y_train", "y_test"))
+    train_labels, test_labels = (
+        torch.from_numpy(data[name].astype(np.int64)) for name in ("y_train", "y_test")
+    )
     optimizer = torch.optim.Adam(model.parameters(), eps=1e-7, fused=True)
     loss = nn.CrossEntropyLoss()
-    for _ in range(EPOCHS):
+    for _ in range(epochs):
         turns.begin()
         model.train()
         for batch in torch.randperm(len(train)).split(BATCH_SIZE):
@@ -126,8 +128,9 @@ def pytorch(network: str, data: dict[str, np.ndarray], turns: Turns) -> None:
 
 
 if __name__ == "__main__":
-    contender, network, archive = sys.argv[1:]
+    contender, network, archive, epochs = sys.argv[1:]
     with np.load(archive, allow_pickle=False) as arrays:
         turns = Turns()
-        globals()[contender](network, dict(arrays), turns)
+        others = {"as_written": as_written, "pytorch": pytorch}
+        others.get(contender, project)(network, dict(arrays), int(epochs), turns)
         turns.begin()

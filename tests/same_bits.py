@@ -1,18 +1,31 @@
 """Which trainings must give the same bits, by what they were made with."""
 
 from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
 
 from helpers.startup import PORTABLE
+
+LOCK = Path(__file__).parent.parent / "requirements.lock"
+EXPECTED = {
+    "system": "Linux x86_64",
+    "AVX2": "yes",
+    "oneDNN": PORTABLE["ONEDNN_MAX_CPU_ISA"],
+    "device": "CPU",
+}
 
 
 def is_portable(environment: Mapping[str, str]) -> bool:
     """Whether a process with this `arithmetic` gives the bits that every such process gives."""
-    expected = {"AVX2": "yes", "oneDNN": PORTABLE["ONEDNN_MAX_CPU_ISA"], "device": "CPU", "system": "Linux x86_64"}
-    return environment.items() >= expected.items() and environment.get("threads") in ("1", "2")
+    return environment.items() >= EXPECTED.items() and environment.get("threads") in ("1", "2")
 
 
-def same_bits(one: Mapping[str, str], other: Mapping[str, str]) -> bool:
-    """Whether the same training must give the same bits, with what two models or runs were made with."""
-    if is_portable(one) and is_portable(other):
-        return all(one[name] == other[name] for name in ("TensorFlow", "Keras"))
-    return one == other
+def skip_unless_promised(here: Mapping[str, str]) -> None:
+    """Skip a test of bits, with a reason, where this process is not one that must give them."""
+    if not is_portable(here):
+        said = ", ".join(f"{name} {here.get(name)}" for name in (*EXPECTED, "threads"))
+        pytest.skip(f"bits are promised for x86-64 processors with AVX2, under Linux; here: {said}")
+    for package in ("TensorFlow", "Keras"):
+        if f"\n{package.lower()}=={here[package]} " not in LOCK.read_text(encoding="utf-8"):
+            pytest.skip(f"bits are promised with the lock's {package}; here it is {here[package]}")

@@ -1,7 +1,11 @@
+import itertools
 import json
+import re
+from pathlib import Path
 
 import growth
 import handwriting
+import measuring
 import notebook
 import numpy as np
 import pandas as pd
@@ -10,31 +14,47 @@ import run
 import side_by_side
 import study_cost
 
+ROOT = Path(__file__).parent.parent
+STORED = json.loads(run.MEASURED.read_text(encoding="utf-8"))
+
 
 def epochs(*seconds):
     return [{"seconds": s, "accuracy": 0.98, "megabytes": 1000} for s in seconds]
 
 
-def test_table_compares_medians_after_the_warm_up_and_with_the_limit():
+def test_all_is_measured_in_turn_and_medians_count(capsys):
+    clock = itertools.count(1)
+
+    def way(name):
+        return lambda: {"turn": next(clock), name: 1.0}
+
+    found = measuring.in_turn({"a": way("a"), "b": way("b")}, rounds=3)
+    assert [each["turn"] for each in found["a"]] == [1, 3, 5]
+    assert measuring.medians(found) == {"a": {"turn": 3, "a": 1.0}, "b": {"turn": 4, "b": 1.0}}
+    assert capsys.readouterr().out == ""  # which is for the figures of a process
+
+
+def test_report_compares_medians_after_the_warm_up_and_with_the_limit():
     times = {
         "as_written": epochs(99, 10, 30, 11, 11, 11), "project": epochs(99, 5, 4, 50, 5, 5),
         "uncapped": epochs(9, 4, 4, 4, 4, 4), "pytorch": epochs(1, 2, 2, 2, 2, 2),
     }  # fmt: skip
-    text = "\n".join(side_by_side.table({"dense": times}, rate=1e9))
+    text = "\n".join(side_by_side.report({"rate": 1e9, "networks": {"dense": times}}))
     assert "| dense | as written | 11.00 | 10.00 | 30.00 | 1000 | 98.00 |" in text
     assert f"| dense | 0.45 | 2.50 | 1.25 | {5 / side_by_side.limit('dense', 1e9):.2f} | 1.00 |" in text
-    assert len(side_by_side.chart({"dense": times}, rate=1e9).axes) == 1
     # Dense: 668,672 multiply-adds forward; back by weights the same, by inputs without the first layer.
     forward, back = 668_672, 668_672 + 668_672 - 784 * 512
-    assert side_by_side.limit("dense", rate=1e9) == pytest.approx((60_000 * (forward + back) + 10_000 * forward) / 1e9)
+    expected = (60_000 * (forward + back) + 10_000 * forward) / 1e9
+    assert side_by_side.limit("dense", rate=1e9) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("exponent", [0.9, 1.0, 2.0])
 def test_fitted_growth_is_the_one_it_was_made_with(exponent):
-    x = np.array([1, 2, 5, 10, 20, 40, 60]) * 1000.0
-    *found, error = growth.fitted(list(x), list(0.05 + 4e-5 * x**exponent))
-    assert found == pytest.approx([0.05, 4e-5, exponent], rel=1e-3) and error < 1e-3
-    assert growth.fitted(list(x), list(4e-5 * x**exponent), start=False)[:3] == pytest.approx((0, 4e-5, exponent))
+    for kind, constant in (("dense", 0.05), ("embedding", 0)):
+        sizes = 1000 * np.array([1, 2, 5, 10, 20, 40, 60])
+        curve = [{"images": n, "seconds": constant + 4e-5 * n**exponent} for n in sizes.astype(float)]
+        *found, error = growth.fitted(kind, curve)
+        assert found == pytest.approx([constant, 4e-5, exponent], rel=1e-3) and error < 1e-3
 
 
 def test_sections_add_up_to_the_whole():
@@ -42,8 +62,8 @@ def test_sections_add_up_to_the_whole():
         return {"cell_type": "code", "metadata": {"papermill": {"duration": seconds}}}
 
     cells = [code(3), {"cell_type": "markdown", "source": "text\n\n## 1. Data\n\ntext"}, code(1), code(2)]
-    parts = {"papermill and the kernel": 4, "imports": 3, "1. Data": 3}
-    assert notebook.sections({"cells": cells}, seconds=10) == parts
+    parts = {notebook.START: 4, notebook.FIRST: 3, "1. Data": 3}
+    assert notebook.sections({"cells": cells}, taken=10) == parts
 
 
 def test_cost_of_a_study_by_hand():
@@ -57,8 +77,51 @@ def test_cost_of_a_study_by_hand():
 
 def test_results_are_those_measured():
     """Nobody has edited RESULTS.md or HANDWRITING.md, or forgotten to write it."""
-    assert run.RESULTS.read_text() == run.report(json.loads(run.MEASURED.read_text()))
+    assert run.RESULTS.read_text(encoding="utf-8") == run.report(STORED)
     assert handwriting.REPORT.read_text() == handwriting.report(json.loads(handwriting.MEASURED.read_text()))
+
+
+def test_measured_sections_are_the_notebooks():
+    """Else: make bench PARTS=notebook."""
+    cells = json.loads((ROOT / "mnist_digits.ipynb").read_text(encoding="utf-8"))
+    expected = ["all", notebook.START, *dict.fromkeys(name for name, _ in notebook.by_section(cells))]
+    for way in ("cached", "scratch"):
+        assert list(STORED["notebook"][way]) == expected
+
+
+# As `startup.processor` names one under Linux on x86-64, under Linux on arm64, on a Mac, and under Windows.
+PROCESSOR = r"\w+ family \d+ model \d+|aarch64|arm|\w+ Family \d+ Model \d+ Stepping \d+, \w+"
+MACHINE = rf"({PROCESSOR}), with [A-Z\d]+, \d+ cores; (\w+ \d[\w.+]*(, |$)){{4}}"
+
+
+def test_each_part_says_on_which_machine_it_was_measured():
+    """As it would be said today, or that this was not noted."""
+    assert re.fullmatch(MACHINE, run.machine("2.13.0+cpu", "AVX512"))
+    assert STORED["machine"].keys() == run.PARTS.keys() == STORED.keys() - {"machine", "outdated"}
+    for part, machine in STORED["machine"].items():
+        assert part in STORED["outdated"] if machine is None else re.fullmatch(MACHINE, machine), part
+
+
+def stored_json():
+    """The text of each JSON file of the project, line by line where each line is one."""
+    kept = [path for path in ROOT.iterdir() if path.name != "build" and not path.name.startswith(".")]
+    for path in itertools.chain(kept, *(folder.rglob("*") for folder in kept)):
+        if "local" in path.parts:  # a reader's own models
+            continue
+        if path.suffix in (".json", ".ipynb"):
+            yield path.name, path.read_text(encoding="utf-8")
+        elif path.suffix == ".jsonl":
+            for line in path.read_text(encoding="utf-8").splitlines():
+                yield path.name, line
+
+
+def test_every_stored_json_is_json():
+    """It has no word for what is not a number; other readers than Python's stop there."""
+    names = set()
+    for name, text in stored_json():
+        names.add(name)
+        json.loads(text, parse_constant=lambda word, name=name: pytest.fail(f"{name} has {word}"))
+    assert names >= {"measured.json", "handwriting.json", "manifest.json", "runs.jsonl", "mnist_digits.ipynb"}
 
 
 def test_interval_of_a_share_draws_whole_sources():

@@ -17,7 +17,7 @@ import tensorflow as tf  # noqa: E402  once it is started
 from helpers import __main__ as commands  # noqa: E402  TensorFlow must be started first
 from helpers import cache, models, training  # noqa: E402
 from helpers.training import Settings  # noqa: E402
-from tests.same_bits import same_bits  # noqa: E402
+from tests.same_bits import skip_unless_promised  # noqa: E402
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
@@ -30,24 +30,35 @@ BOUNDS = {
 }
 
 
-@pytest.mark.parametrize("candidate", models.CANDIDATES, ids=lambda candidate: candidate.name)
-def test_training_from_scratch(mnist, candidate):
-    """To the last bit like the committed model, history, weights and probabilities, where these bits are promised."""
-    network, history = training.train(candidate, mnist, Settings())
-    print(candidate.name, {key: round(values[-1], 4) for key, values in history.items()})
-    for key, (low, high) in BOUNDS[candidate.name].items():
-        assert low <= history[key][-1] <= high, key
-    committed = training.train_or_load(candidate, mnist, Settings())
+@pytest.fixture(scope="module", params=models.CANDIDATES, ids=lambda candidate: candidate.name)
+def trained(mnist, request):
+    """Each network, trained from scratch."""
+    network, history = training.train(request.param, mnist, Settings())
+    print(request.param.name, {key: round(values[-1], 4) for key, values in history.items()})
+    return training.TrainedModel(request.param, network, history, "")
+
+
+def test_accuracies_of_a_training_from_scratch(trained, mnist):
+    """Within bounds, and close to the committed training's, whatever the processor."""
+    for key, (low, high) in BOUNDS[trained.candidate.name].items():
+        assert low <= trained.history[key][-1] <= high, key
+    committed = training.train_or_load(trained.candidate, mnist, Settings())
     assert "loaded from the cache" in committed.origin
-    manifest = json.loads((training.MODELS / candidate.name / cache.MANIFEST).read_text())
-    if not same_bits(manifest["environment"], training.describe_environment()):
-        assert history["val_accuracy"][-1] == pytest.approx(committed.history["val_accuracy"][-1], abs=0.004)
-        return
-    assert history == committed.history
-    stored = tf.saved_model.load(str(training.MODELS / candidate.name / cache.SAVED_MODEL)).weights
+    near = pytest.approx(committed.history["val_accuracy"][-1], abs=0.004)
+    assert trained.history["val_accuracy"][-1] == near
+
+
+def test_bits_of_a_training_from_scratch(trained, mnist):
+    """History, weights and probabilities are the committed model's, where that is promised."""
+    skip_unless_promised(training.describe_environment())
+    committed = training.train_or_load(trained.candidate, mnist, Settings())
+    assert trained.history == committed.history
+    saved_model = training.MODELS / trained.candidate.name / cache.SAVED_MODEL
+    stored = tf.saved_model.load(str(saved_model)).weights
+    network = trained.network
     assert [weight.numpy().tobytes() for weight in network.weights] == [weight.numpy().tobytes() for weight in stored]
-    trained = training.TrainedModel(candidate, network, history, "")
-    assert trained.predict(mnist.test_images).tobytes() == committed.predict(mnist.test_images).tobytes()
+    images = mnist.test_images
+    assert trained.predict(images).tobytes() == committed.predict(images).tobytes()
 
 
 def test_other_parameters_on_the_sample(tmp_path, monkeypatch, capsys):
