@@ -47,7 +47,7 @@ def test_networks_in_the_notebook_are_these():
     for beginning, end in (
         ("def dense_layers", "models.summary"),
         ("def conv_layers", "models.summary"),
-        ("conv_normalised =", "networks["),
+        ("conv_normalised =", "networks ="),
         ("keras.utils", "network.fit("),
     ):
         (source,) = (source for source in sources if source.startswith(beginning))
