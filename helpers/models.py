@@ -142,6 +142,19 @@ def notice(own: Sequence[Candidate]) -> str:
     return names and f"Networks of your own take part in this run: {names}. The notebook's text does not know them."
 
 
+def changed(networks: Sequence[Candidate]) -> list[str]:
+    """What of these, the notebook's in the order of `CANDIDATES`, is not as there: "the layers of dense"."""
+    found = []
+    for ours, theirs in zip(networks, CANDIDATES, strict=False):
+        same = {
+            "layers": architecture(ours) == architecture(theirs),
+            "input shape": ours.input_shape == theirs.input_shape,
+            "pixels": ours.pixels == theirs.pixels,
+        }
+        found += [f"the {part} of {theirs.name}" for part, is_same in same.items() if not is_same]
+    return found
+
+
 def architecture(network: Candidate | keras.Sequential) -> list[dict[str, Any]]:
     """Each layer's class and the settings that make it what it is, as JSON has them; no network needs to be built.
 

@@ -11,12 +11,36 @@ def test_published_figures_agree_with_each_other():
     assert np.trace(article.CONFUSION) == 9_801 == round(100 * article.VALIDATION[article.BEST])
 
 
+@pytest.mark.parametrize(
+    ("run", "reason"),
+    [
+        ((False, 3, 64, ["the layers of dense"], False), "this run used a sample instead of MNIST"),
+        (
+            (True, 3, 32, ["the layers of dense"], False),
+            "the article trained for 5 epochs in batches of 64, this run for 3 in batches of 32",
+        ),
+        (
+            (True, 5, 64, ["the layers of dense", "the pixels of conv"], False),
+            "in this run the layers of dense and the pixels of conv are not the article's",
+        ),
+        (
+            (True, 5, 64, [], False),
+            "there is no study with two trainings or more of each network as it is trained here",
+        ),
+    ],
+)
+def test_the_one_reason_why_something_is_left_out(run, reason):
+    said = article.why_left_out(*run)
+    assert said == f"What compares with the article or the study is left out: {reason}."
+
+
 def test_only_like_is_compared_with_like():
-    assert article.is_comparable(True, 5, 64)
-    assert not any(article.is_comparable(*other) for other in ((False, 5, 64), (True, 3, 64), (True, 5, 32)))
+    assert article.why_left_out(True, 5, 64) == ""
     ours = pd.DataFrame({"training %": [98.0, 99.0]}, index=["conv", "dense"])
-    assert article.with_published(ours, False, article.published()) is ours
-    table = article.with_published(ours, True, article.published())
+    assert article.with_published(ours, "Left out.") is ours
+    assert article.published_by_digit("dense", "Left out.").empty
+    assert article.published_by_digit("conv").empty  # they are dense's
+    table = article.with_published(ours)
     assert table.columns.tolist()[:2] == ["training %", "training %, article"]
     assert table["training %, article"].tolist() == [97.83, 98.5]
     interval = pytest.approx([100 * bound for bound in evaluation.wilson_interval(9_816, 10_000)])
