@@ -25,6 +25,8 @@ from matplotlib.rcsetup import cycler
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 from PIL import Image
 
+from helpers.report import percent
+
 # Ten colours that colour-blind readers can tell apart too (M. A. Petroff, 2021), one per digit, in an order
 # that gives the most different ones to digits that mix in the embedding: 3, 5, 8 and 4, 7, 9 above all.
 PETROFF = mpl.color_sequences["petroff10"]
@@ -321,12 +323,6 @@ def _apart(places: np.ndarray, distance: float) -> np.ndarray:
             break
         places += (gaps / np.maximum(lengths, 1e-9)[..., None] * short[..., None]).sum(axis=1) / 2
     return places
-
-
-def percent(share: float) -> str:
-    """A share in percent, with up to two decimals to tell it from 100 %: what is above 99.99 % is rounding."""
-    texts = (f"{100 * share:.{decimals}f}" for decimals in range(3))
-    return f"{next((text for text in texts if float(text) < 100), '> 99.99')} %"
 
 
 def _only(title: str) -> Figure:

@@ -1,20 +1,15 @@
-"""What a run found: for the notebook's first screen and its tables, for a terminal, and as a file for the tests."""
+"""Numbers as a reader sees them: on the notebook's first screen, in its tables and captions, and in a terminal."""
 
 import itertools
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from helpers import plots
 from helpers.evaluation import wilson_interval
-
-RESULTS = Path(__file__).parent.parent / "build" / "results.json"
 
 
 @dataclass(frozen=True)
@@ -42,6 +37,8 @@ def prepare_display() -> None:
     from IPython import get_ipython
     from matplotlib.figure import Figure
 
+    from helpers.plots import as_png  # which writes percentages as is said here
+
     matplotlib.style.use("default")
     for group in ("display", "mode", "future"):
         pd.reset_option(group)
@@ -50,7 +47,7 @@ def prepare_display() -> None:
         shell.ast_node_interactivity = "last_expr"
         for formatter in shell.display_formatter.formatters.values():
             formatter.pop(Figure, None)
-        shell.display_formatter.formatters["image/png"].for_type(Figure, plots.as_png)
+        shell.display_formatter.formatters["image/png"].for_type(Figure, as_png)
 
 
 def number(value: float) -> str:
@@ -62,9 +59,15 @@ def number(value: float) -> str:
     return f"{value:.2f}" if value == 0 or abs(value) >= 0.01 else f"{value:.1g}"
 
 
+def percent(share: float) -> str:
+    """A share in percent, with up to two decimals to tell it from 100 %: what is above 99.99 % is rounding."""
+    texts = (f"{100 * share:.{decimals}f}" for decimals in range(3))
+    return f"{next((text for text in texts if float(text) < 100), '> 99.99')} %"
+
+
 def captions(labels: np.ndarray, probabilities: np.ndarray) -> list[str]:
     """A line for each image: what it shows, what it is read as, and with what probability, shape (n, 10)."""
-    rows = zip(labels, probabilities.argmax(axis=1), map(plots.percent, probabilities.max(axis=1)), strict=True)
+    rows = zip(labels, probabilities.argmax(axis=1), map(percent, probabilities.max(axis=1)), strict=True)
     return [f"{label}{'' if label == read else f' read as {read}'}, {share}" for label, read, share in rows]
 
 
@@ -140,19 +143,3 @@ def headline(
     columns = ["verdict", "does not hold"]
     table = accuracies.map(number) if scores.empty else scores[columns].rename_axis("the article's claim")
     return Headline((*notices, *sentences), table)
-
-
-def write_results(path: Path = RESULTS, /, **results: Any) -> None:
-    """Write numbers and tables by their names, for the test of the text; print a line if they cannot be written."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(results, indent=1, default=_plain) + "\n", encoding="utf-8")
-    except OSError as error:
-        print(f"{path.parent.name}/{path.name}, for the tests, could not be written: {error.strerror}.")
-
-
-def _plain(value: Any) -> Any:
-    """For JSON: a table as its rows by name, each with its columns by name; an array as lists."""
-    if isinstance(value, pd.DataFrame):
-        return dict(zip(value.index.tolist(), value.to_dict("records"), strict=True))
-    return value.to_dict() if isinstance(value, pd.Series) else value.tolist()

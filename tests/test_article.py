@@ -51,7 +51,7 @@ def test_only_like_is_compared_with_like():
 
 # For the scorecard: a made-up study that is just like the article says.
 NEARBY = np.zeros((10_000, 10), dtype=bool)
-NEARBY[:, [1, 7]] = True
+NEARBY[[2, 12, 4], [1, 7, 9]] = True
 LINKS = np.eye(10, dtype=int) * 1_000
 for one, other, count in ((4, 9, 90), (7, 9, 80), (3, 5, 70), (3, 8, 60), (0, 6, 4), (1, 7, 5), (2, 7, 50), (6, 5, 55)):
     LINKS[one, other] = LINKS[other, one] = count
@@ -70,7 +70,7 @@ def made_up(changed=None, **history):
             if changed is not None:
                 changed(confusion)
             accuracies = {"accuracy": [0.9, training], "val_accuracy": [0.95, validation], "val_loss": [0.2, 0.1]}
-            errors = {"confusion": confusion.tolist(), "misread": [2, 3, 4], "taken_for": [1, 7, 3]}
+            errors = {"confusion": confusion.tolist(), "misread": [2, 12, 4], "taken_for": [1, 7, 3]}
             runs.append({"candidate": name, "seed": number, "history": accuracies | history, **errors})
     return runs
 
@@ -84,9 +84,11 @@ def test_all_claims_hold_where_all_is_as_the_article_says():
     assert [verdict.split(",")[0] for verdict in table["verdict"]] == ["holds"] * 7
     assert table.loc["Final accuracies", "verdict"] == "holds, 4 of 4" and not table["does not hold"].any()
     assert "dense 98.50 ± 0.03 and 98.01 ± 0.01 %" in table.loc["Final accuracies", "here"]
-    # Images 2, 3, 4 show these digits, and were taken for 1, 7, 3; nearby are 1 and 7: of the 24 others, four
+    # Images 2, 12, 4, which show 2, 2 and 4, were taken for 1, 7 and 3; nearby are 1, 7 and 9. So two of three were
+    # taken for what is nearby; with the other 2 in place of each 2, half as many.
     found = table.loc["The errors can often be understood", "here"]
-    assert found.startswith("judged by pixels: in 67 % of errors") and found.endswith("each is in 17 % on average")
+    assert found.startswith("judged by pixels: in 67 % of errors")
+    assert found.endswith("any misread image of the same digit, in 33 %")
 
 
 def linked(one, other, count):
@@ -125,6 +127,7 @@ FINAL, LEARNING, CHOICE, EVEN, CONFUSED, MAP, ERRORS = scorecard(made_up()).inde
         (MAP, {"links": linked(4, 5, 900)}, "holds in part"),
         (MAP, {"runs": made_up(move(40, 0))}, "holds in part"),
         (ERRORS, {"nearby": ~NEARBY}, "does not hold"),
+        (ERRORS, {"nearby": np.ones_like(NEARBY)}, "holds in part"),  # with any other error as well
     ],
 )
 def test_claims_that_do_not_hold(claim, wrong, expected):

@@ -1,7 +1,6 @@
-import json
-
 import numpy as np
 import pandas as pd
+import pytest
 
 from helpers import evaluation, report
 
@@ -66,16 +65,9 @@ def test_bounds_and_deviations_stand_beside_their_value():
     assert repr(report.readable(table, "Left out.")).startswith("Left out.\n\n") and "97.80" in repr(shown)
 
 
-def test_results_are_written_by_name(tmp_path):
-    path = tmp_path / "new" / "results.json"
-    table = pd.DataFrame({"%": [1.5, 2.5]}, index=["dense", "conv"])
-    of = {"a": pd.Series({1: 0.5})}
-    report.write_results(path, table=table, count=np.int64(3), matrix=np.eye(2, dtype=int), of=of)
-    expected = {"table": {"dense": {"%": 1.5}, "conv": {"%": 2.5}}, "count": 3, "matrix": [[1, 0], [0, 1]]}
-    assert json.loads(path.read_text()) == expected | {"of": {"a": {"1": 0.5}}}
-
-
-def test_results_that_cannot_be_written_end_nothing(tmp_path, capsys):
-    (tmp_path / "build").write_text("a file")
-    report.write_results(tmp_path / "build" / "results.json", z=1)
-    assert capsys.readouterr().out == "build/results.json, for the tests, could not be written: File exists.\n"
+@pytest.mark.parametrize(
+    ("share", "expected"),
+    [(0.5, "50 %"), (0.991, "99 %"), (0.9954, "99.5 %"), (0.9998, "99.98 %"), (1.0, "> 99.99 %"), (0.0, "0 %")],
+)
+def test_percent_tells_almost_certain_from_certain(share, expected):
+    assert report.percent(share) == expected

@@ -32,14 +32,6 @@ def test_what_has_nothing_to_show_says_why():
         assert figure.get_tightbbox().width < plots.WIDTH
 
 
-@pytest.mark.parametrize(
-    ("share", "expected"),
-    [(0.5, "50 %"), (0.991, "99 %"), (0.9954, "99.5 %"), (0.9998, "99.98 %"), (1.0, "> 99.99 %"), (0.0, "0 %")],
-)
-def test_percent_tells_almost_certain_from_certain(share, expected):
-    assert plots.percent(share) == expected
-
-
 def test_history_curves_of_four_networks_and_of_one_epoch():
     four = plots.history_curves(dict.fromkeys(["one", "other", "third", "fourth"], HISTORY), "Curves")
     assert [axis.axison for axis in four.axes] == [True] * 4 + [False] * 2
