@@ -30,11 +30,10 @@ help:  ## list the commands
 run: $(ENVIRONMENT)  ## execute the notebook, write it and an HTML report to build/
 	@$(BIN)/python -m helpers run $(PARAMETERS)
 
-test: $(ENVIRONMENT)  ## run the unit tests, then execute the notebook and compare its outputs and results (a minute)
+test: $(ENVIRONMENT)  ## run the unit tests, then execute the notebook and compare its outputs (a minute)
 	@mode=$$($(BIN)/python -m helpers nbval) \
 		&& $(BIN)/python -m pytest tests -m "not slow and not thorough and not browser and not portable" -n logical --dist worksteal \
-		&& $(BIN)/python -m pytest $(NOTEBOOK) $$mode --nbval-current-env --nbval-cell-timeout=1200 -p tests.alive \
-		&& $(BIN)/python -m helpers results
+		&& $(BIN)/python -m pytest $(NOTEBOOK) $$mode --nbval-current-env --nbval-cell-timeout=1200 -p tests.alive
 
 test-quick: $(ENVIRONMENT)  ## run the unit tests that need neither TensorFlow nor much time (seconds)
 	@$(BIN)/python -m pytest tests -p no:nbval -m "not slow and not tensorflow and not browser and not portable and not thorough"
@@ -59,7 +58,7 @@ lab: $(ENVIRONMENT)  ## open the notebook in JupyterLab
 retrain: $(ENVIRONMENT)  ## train the models in models/ again (minutes)
 	@$(BIN)/python -m helpers retrain
 
-refresh: $(ENVIRONMENT)  ## execute the notebook; if that went well, store its outputs, its results, and README's figures
+refresh: $(ENVIRONMENT)  ## execute the notebook; if that went well, store its outputs and README's figures
 	@$(BIN)/python -m helpers refresh
 
 study: $(ENVIRONMENT)  ## train each network with SEEDS=30 seeds, or go on with it (two hours)

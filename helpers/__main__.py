@@ -7,8 +7,6 @@ A command imports what it needs when it is called, so that a mistake in the line
 import argparse
 import base64
 import errno
-import json
-import math
 import os
 import sys
 import tempfile
@@ -26,7 +24,6 @@ except ModuleNotFoundError as error:
 
 ROOT = Path(__file__).parent.parent
 NOTEBOOK = ROOT / "mnist_digits.ipynb"
-RESULTS, CHECKED_RESULTS = ROOT / "build" / "results.json", ROOT / "tests" / "results.json"
 TEMPLATE = Path(__file__).with_name("report.html.j2")
 DOWNLOAD = "Let MNIST_NPZ name an mnist.npz, or allow a download."
 ROOM = "Make room, and start it again."
@@ -169,36 +166,8 @@ def study(seeds: int, scheduler: str | None = None) -> None:
     print(f"{count} runs done, appended to {RUNS.relative_to(ROOT)}.")
 
 
-def results() -> None:
-    """Check that the last run came to the results that the text is checked against."""
-    if not load_mnist().is_full:
-        print("Only a sample of MNIST is at hand: the results are not compared.", file=sys.stderr)
-        return
-    try:
-        fresh, stored = (json.loads(path.read_text(encoding="utf-8")) for path in (RESULTS, CHECKED_RESULTS))
-        names = sorted(fresh.keys() | stored.keys())
-    except (OSError, ValueError, AttributeError) as error:
-        advice = "`make run` writes those of a run, `git checkout tests` brings the others back"
-        sys.exit(f"error: no results can be read ({error}). {advice}.")
-    if differing := [name for name in names if not _alike(fresh.get(name), stored.get(name))]:
-        found = f"{', '.join(differing)} differ from tests/results.json, which the text is checked against"
-        sys.exit(f"error: {found}. If that is as intended: make refresh, then correct the text.")
-
-
-def _alike(value: Any, other: Any) -> bool:
-    """Whether two results read the same: counts and names exactly, other numbers to nearly the printed digits."""
-    if isinstance(value, dict) and isinstance(other, dict):
-        return value.keys() == other.keys() and all(_alike(value[key], other[key]) for key in value)
-    if isinstance(value, list) and isinstance(other, list):
-        return len(value) == len(other) and all(map(_alike, value, other))
-    if isinstance(value, float) and isinstance(other, float):
-        # Half a step of the last digit: two decimals of a percent are printed, of small numbers less.
-        return math.isclose(value, other, rel_tol=5e-5, abs_tol=1e-9) and abs(value - other) <= 0.005
-    return value == other
-
-
 def refresh(root: Path = ROOT) -> None:
-    """Execute the notebook on the complete data; store it, its results and README's figures if all went well."""
+    """Execute the notebook on the complete data; store it and README's figures if all went well."""
     import nbformat
     from nbclient import NotebookClient
     from nbclient.exceptions import CellExecutionError
@@ -208,9 +177,8 @@ def refresh(root: Path = ROOT) -> None:
     # The kernel, which has the same environment, computes as this process would.
     start_tensorflow()
     require_portable("The notebook that is stored")
-    notebook, results = root / NOTEBOOK.name, root / "build" / RESULTS.name
-    results.parent.mkdir(exist_ok=True)
-    results.unlink(missing_ok=True)  # else those of an earlier run would pass for this one's
+    notebook, build = root / NOTEBOOK.name, root / "build"
+    build.mkdir(exist_ok=True)
     os.environ["MNIST_DATA"] = "full"
     executed = _read_notebook(notebook)
     place = {"metadata": {"path": str(root)}}
@@ -223,11 +191,9 @@ def refresh(root: Path = ROOT) -> None:
     outputs = [output for cell in executed.cells for output in cell.get("outputs", [])]
     if noise := "".join(output["text"] for output in outputs if output.get("name") == "stderr"):
         sys.exit(f"error: the run was not clean; nothing is stored. It said:\n{noise}")
-    if not results.exists():
-        sys.exit("error: the run wrote no build/results.json; nothing is stored.")
-    files = {notebook: f"{nbformat.writes(executed)}\n".encode(), root / "tests" / RESULTS.name: results.read_bytes()}
+    files = {notebook: f"{nbformat.writes(executed)}\n".encode()}
     files |= {root / "figures" / f"{name}.png": _figure(executed.cells, name) for name in ("runs", "embedding")}
-    with tempfile.TemporaryDirectory(dir=results.parent) as folder:
+    with tempfile.TemporaryDirectory(dir=build) as folder:
         for path, content in files.items():
             Path(folder, path.name).write_bytes(content)
         for path in files:
@@ -340,7 +306,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser("python -m helpers", description=summary, allow_abbrev=False)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     made = {}
-    for function in (run, html, nbval, results, retrain, refresh, study):
+    for function in (run, html, nbval, retrain, refresh, study):
         name = function.__name__
         summary = str(function.__doc__).partition("\n")[0]
         made[name] = commands.add_parser(name, help=summary, allow_abbrev=False)

@@ -36,9 +36,33 @@ CONFUSION = np.array([
 ])  # fmt: skip
 
 
-def is_comparable(is_full: bool, epochs: int, batch_size: int) -> bool:
-    """Whether a run compares with the article's: the complete data, as many epochs, batches of the same size."""
-    return is_full and (epochs, batch_size) == (EPOCHS, BATCH_SIZE)
+def why_left_out(
+    is_full: bool,
+    epochs: int,
+    batch_size: int,
+    changed: Sequence[str] = (),
+    has_study: bool = True,
+) -> str:
+    """Say what a run leaves out, and the first reason that applies; nothing if it leaves out nothing.
+
+    Parameters
+    ----------
+    is_full : whether the run has all of MNIST
+    changed : what of the networks is not the article's, from `models.changed`
+    has_study : whether there are trainings of a study that belong to this run
+    """
+    if not is_full:
+        reason = "this run used a sample instead of MNIST"
+    elif (epochs, batch_size) != (EPOCHS, BATCH_SIZE):
+        settings = f"{EPOCHS} epochs in batches of {BATCH_SIZE}"
+        reason = f"the article trained for {settings}, this run for {epochs} in batches of {batch_size}"
+    elif changed:
+        reason = f"in this run {' and '.join(changed)} are not the article's"
+    elif not has_study:
+        reason = "there is no study with two trainings or more of each network as it is trained here"
+    else:
+        return ""
+    return f"What compares with the article or the study is left out: {reason}."
 
 
 def published(images: int = 10_000) -> pd.DataFrame:
@@ -47,18 +71,21 @@ def published(images: int = 10_000) -> pd.DataFrame:
     return table.join(wilson_columns((table["validation %"] / 100 * images).round(), images))
 
 
-def published_by_digit(comparable: bool = True) -> pd.DataFrame:
-    """The article's accuracy on each digit's test images, `accuracy %`, with its Wilson 95 % interval; or nothing."""
-    if not comparable:
+def published_by_digit(network: str = BEST, left_out: str = "") -> pd.DataFrame:
+    """The article's accuracy on each digit's test images, `accuracy %`, with its Wilson 95 % interval.
+
+    Empty for another network than the one it is of, or if `why_left_out` has said something.
+    """
+    if network != BEST or left_out:
         return pd.DataFrame()
     table = pd.DataFrame({"accuracy %": LABEL_ACCURACY})
     images = pd.Series(CONFUSION.sum(axis=1))
     return table.join(wilson_columns((table["accuracy %"] / 100 * images).round(), images))
 
 
-def with_published(ours: pd.DataFrame, comparable: bool, published: pd.DataFrame) -> pd.DataFrame:
-    """Our table with the published columns joined to it by its index, or unchanged if the two are not comparable."""
-    return ours.join(published.add_suffix(", article")) if comparable else ours
+def with_published(ours: pd.DataFrame, left_out: str = "") -> pd.DataFrame:
+    """Our final accuracies with the article's beside; ours alone if `why_left_out` has said something."""
+    return ours if left_out else ours.join(published().add_suffix(", article"))
 
 
 def scorecard(
@@ -173,18 +200,22 @@ def _map(runs: Sequence[Run], links: np.ndarray) -> Finding:
 
 
 def _errors(runs: Sequence[Run], nearby: np.ndarray, labels: np.ndarray) -> Finding:
-    """In most errors, is the digit read among the most similar images, and more often than other wrong digits?"""
+    """In most errors, is the digit read among the most similar images, and more often than with other errors?"""
     misread = np.concatenate([run["misread"] for run in runs])
     taken_for = np.concatenate([run["taken_for"] for run in runs])
     found = 100 * float(nearby[misread, taken_for].mean())
-    others = np.ones((len(misread), 10), dtype=bool)
-    others[np.arange(len(misread)), taken_for] = others[np.arange(len(misread)), labels[misread]] = False
-    chance = 100 * float(nearby[misread][others].mean())
+    # Some digits look alike, and a misread image is often unlike its own digit: so the digit read may be near without
+    # being what one sees in this very image. Any misread image of the same digit tells how often.
+    errors = np.unique(misread)
+    shares = np.zeros((10, 10))
+    for digit in np.unique(labels[errors]):
+        shares[digit] = nearby[errors[labels[errors] == digit]].mean(axis=0)
+    anyway = 100 * float(shares[labels[misread], taken_for].mean())
     here = (
         f"judged by pixels: in {found:.0f} % of errors, the digit read is among the most similar images; "
-        f"of the other wrong digits, each is in {chance:.0f} % on average"
+        f"among those of any misread image of the same digit, in {anyway:.0f} %"
     )
-    statements = {"in most errors": found > 50, "more than chance": found > chance}
+    statements = {"in most errors": found > 50, "more than in other errors": found > anyway}
     return "one can often see the digit that was read", here, statements
 
 

@@ -222,6 +222,25 @@ def notice(own: Sequence[Candidate]) -> str:
     return names and f"Networks of your own take part in this run: {names}. The notebook's text does not know them."
 
 
+def changed(networks: Sequence[Candidate]) -> list[str]:
+    """List what differs between the notebook's networks and `CANDIDATES`, as in "the layers of dense".
+
+    Parameters
+    ----------
+    networks
+        The notebook's, in the order of `CANDIDATES`.
+    """
+    found = []
+    for ours, theirs in zip(networks, CANDIDATES, strict=False):
+        same = {
+            "layers": architecture(ours) == architecture(theirs),
+            "input shape": ours.input_shape == theirs.input_shape,
+            "pixels": ours.pixels == theirs.pixels,
+        }
+        found += [f"the {part} of {theirs.name}" for part, is_same in same.items() if not is_same]
+    return found
+
+
 def architecture(candidate: Candidate) -> list[dict[str, Any]]:
     """Describe each layer of a network by its class and its settings, in values that JSON can hold.
 

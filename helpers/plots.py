@@ -9,6 +9,7 @@ before each says which network it is of. The first line of a docstring is part o
 import functools
 import io
 import itertools
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -23,6 +24,8 @@ from matplotlib.patheffects import withStroke
 from matplotlib.rcsetup import cycler
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 from PIL import Image
+
+from helpers.report import percent
 
 # Ten colours that colour-blind readers can tell apart too (M. A. Petroff, 2021), one per digit, in an order
 # that gives the most different ones to digits that mix in the embedding: 3, 5, 8 and 4, 7, 9 above all.
@@ -45,7 +48,6 @@ STYLE: dict[Any, Any] = {
 WIDTH = 8.0  # inches
 COLUMNS = 5  # of a grid of images
 LEAST_IMAGES = 10  # that a bin must have to be drawn
-LEFT_OUT = "Left out: it takes the article's networks and settings, all of MNIST, and a study of two trainings or more."
 PIXELS_PER_PIXEL = 2  # of a stored figure and of a page, so that dense screens show it crisp
 
 
@@ -57,7 +59,8 @@ def _styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
         with mpl.style.context(["default", STYLE]):
             figure = draw(*arguments, **options)
         title = figure.get_suptitle() or figure.axes[0].get_title()
-        figure.set_label(f"{title.rstrip('.')}. {str(draw.__doc__).splitlines()[0]}")
+        about = str(draw.__doc__).splitlines()[0] if figure.axes else ""
+        figure.set_label(f"{' '.join(title.split()).rstrip('.')}. {about}".strip())
         return figure
 
     return styled
@@ -76,9 +79,12 @@ def as_png(figure: Figure) -> tuple[bytes, dict[str, Any]]:
 
 @_styled
 def digit_grid(images: np.ndarray, captions: Sequence[str], title: str, marked: Sequence[int] = ()) -> Figure:
-    """Images in a grid, each under its caption; errors are marked in red."""
+    """Images in a grid, each under its caption; errors are marked in red.
+
+    Without images it is only its title, which may say why there are none.
+    """
     if not len(images):
-        return _left_out()
+        return _only(title)
     rows, lines = -(-len(images) // COLUMNS), max(caption.count("\n") + 1 for caption in captions)
     figure = Figure(figsize=(WIDTH, rows * (WIDTH / COLUMNS + 0.18 * lines - 0.1) + 0.4))
     figure.suptitle(title)
@@ -115,10 +121,11 @@ def history_curves(histories: Mapping[str, Mapping[str, Sequence[float]]], title
 def runs(finals: pd.DataFrame, published: Mapping[str, tuple[float, float]], title: str) -> Figure:
     """Each training as a point, by its final training and validation accuracy; stars are the article's.
 
-    Takes `study.finals`, and by name the article's training and validation accuracies in percent.
+    Takes `study.finals`, and by name the article's training and validation accuracies in percent. Without trainings
+    it is only its title, which may say why there are none.
     """
     if finals.empty:
-        return _left_out()
+        return _only(title)
     axis = (figure := Figure(figsize=(WIDTH, 5.4))).subplots()
     groups = finals.groupby("candidate", sort=False)
     for (name, group), color, marker in zip(groups, itertools.cycle(PETROFF), itertools.cycle(MARKERS), strict=False):
@@ -318,15 +325,9 @@ def _apart(places: np.ndarray, distance: float) -> np.ndarray:
     return places
 
 
-def percent(share: float) -> str:
-    """A share in percent, with up to two decimals to tell it from 100 %: what is above 99.99 % is rounding."""
-    texts = (f"{100 * share:.{decimals}f}" for decimals in range(3))
-    return f"{next((text for text in texts if float(text) < 100), '> 99.99')} %"
-
-
-def _left_out() -> Figure:
+def _only(title: str) -> Figure:
     figure = Figure(figsize=(WIDTH, 0.6))
-    figure.suptitle(LEFT_OUT, fontsize=10)
+    figure.suptitle(textwrap.fill(title, 110), fontsize=10)
     return figure
 
 

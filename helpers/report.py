@@ -1,20 +1,15 @@
-"""What a run found: for the notebook's first screen and its tables, for a terminal, and as a file for the tests."""
+"""Numbers as a reader sees them: on the notebook's first screen, in its tables and captions, and in a terminal."""
 
 import itertools
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from helpers import plots
 from helpers.evaluation import wilson_interval
-
-RESULTS = Path(__file__).parent.parent / "build" / "results.json"
 
 
 @dataclass(frozen=True)
@@ -33,7 +28,6 @@ class Headline:
         return "".join(f"<p>{sentence}</p>" for sentence in self.sentences) + table
 
 
-NO_STUDY = Headline((plots.LEFT_OUT,))
 PENDING = Headline(("Nothing here yet: the last cell fills this in. In JupyterLab, choose Run > Run All Cells.",))
 
 
@@ -43,6 +37,8 @@ def prepare_display() -> None:
     from IPython import get_ipython
     from matplotlib.figure import Figure
 
+    from helpers.plots import as_png  # which writes percentages as is said here
+
     matplotlib.style.use("default")
     for group in ("display", "mode", "future"):
         pd.reset_option(group)
@@ -51,7 +47,7 @@ def prepare_display() -> None:
         shell.ast_node_interactivity = "last_expr"
         for formatter in shell.display_formatter.formatters.values():
             formatter.pop(Figure, None)
-        shell.display_formatter.formatters["image/png"].for_type(Figure, plots.as_png)
+        shell.display_formatter.formatters["image/png"].for_type(Figure, as_png)
 
 
 def number(value: float) -> str:
@@ -63,9 +59,15 @@ def number(value: float) -> str:
     return f"{value:.2f}" if value == 0 or abs(value) >= 0.01 else f"{value:.1g}"
 
 
+def percent(share: float) -> str:
+    """A share in percent, with up to two decimals to tell it from 100 %: what is above 99.99 % is rounding."""
+    texts = (f"{100 * share:.{decimals}f}" for decimals in range(3))
+    return f"{next((text for text in texts if float(text) < 100), '> 99.99')} %"
+
+
 def captions(labels: np.ndarray, probabilities: np.ndarray) -> list[str]:
     """A line for each image: what it shows, what it is read as, and with what probability, shape (n, 10)."""
-    rows = zip(labels, probabilities.argmax(axis=1), map(plots.percent, probabilities.max(axis=1)), strict=True)
+    rows = zip(labels, probabilities.argmax(axis=1), map(percent, probabilities.max(axis=1)), strict=True)
     return [f"{label}{'' if label == read else f' read as {read}'}, {share}" for label, read, share in rows]
 
 
@@ -78,10 +80,13 @@ def shared_captions(shared: pd.DataFrame, disputed: np.ndarray) -> list[str]:
     ]
 
 
-def readable(table: pd.DataFrame) -> pd.DataFrame | Headline:
-    """A table for readers, bounds or a deviation beside their value as one text; or why an empty one is left out."""
+def readable(table: pd.DataFrame, left_out: str = "") -> pd.DataFrame | Headline:
+    """A table for readers, bounds or a deviation beside their value as one text.
+
+    What `article.why_left_out` has said stands before it, or instead of it if it is empty.
+    """
     if table.empty:
-        return NO_STUDY
+        return Headline((left_out,))
     shown: dict[str, Any] = {}
     for column, second, third in itertools.zip_longest(table, table.columns[1:], table.columns[2:], fillvalue=""):
         if re.search(r"\blow\b", second):
@@ -92,45 +97,49 @@ def readable(table: pd.DataFrame) -> pd.DataFrame | Headline:
             shown[f"{column}, mean ± sd"] = [f"{mean} ± {sd}" if sd else mean for mean, sd in rows]
         elif not re.search(r"\b(low|high|sd)\b", column):
             shown[column] = table[column]
-    return pd.DataFrame(shown, index=table.index)
+    readable = pd.DataFrame(shown, index=table.index)
+    return Headline((left_out,), readable) if left_out else readable
 
 
 def headline(
-    notices: Sequence[str], accuracies: pd.DataFrame, articles: pd.DataFrame, correct: np.ndarray, scores: pd.DataFrame
+    notices: Sequence[str],
+    accuracies: pd.DataFrame,
+    articles: pd.DataFrame,
+    correct: np.ndarray,
+    scores: pd.DataFrame,
+    changed: Sequence[str] = (),
 ) -> Headline:
     """Sum a run up: what a reader must know about it first, what was found, and the verdicts.
 
-    Takes `evaluation.final_accuracies` of the article's two networks and one's own, and of the article's two and
-    conv-normalised; whether the best of the former reads each test image correctly; and `article.scorecard`.
+    Parameters
+    ----------
+    accuracies : `evaluation.final_accuracies` of the article's two networks and one's own
+    articles : the same of the article's two and conv-normalised
+    correct : whether the best of the former reads each test image correctly
+    scores : `article.scorecard`, which may be empty
+    changed : what of the networks is not the article's, from `models.changed`
     """
     sums, all_sums = (table["sum %"].sort_values(ascending=False) for table in (accuracies, articles))
-    rivals = "better of its two networks" if len(sums) == 2 else f"best of these {len(sums)} networks"
+    rivals = f"better of {'these' if changed else 'its'} two networks"
+    if len(sums) > 2:
+        rivals = f"best of these {len(sums)} networks"
     read, images = int(correct.sum()), len(correct)
     low, high = wilson_interval(read, images)
     sentences = [
         f"By the article's rule, the larger sum of final training and validation accuracy, the {rivals} "
         f"is {sums.index[0]}, {sums.iloc[0]:.2f} against {sums.iloc[1]:.2f}. It reads {read:,} of {images:,} "
         f"test images correctly: {100 * read / images:.2f} % (95 % interval {100 * low:.2f} to {100 * high:.2f} %).",
+    ]
+    slip = (
         "But the article's code gave the convolutional network pixels from 0 to 255, and the dense one pixels from 0 "
         "to 1. With pixels from 0 to 1 for both (we call it conv-normalised then), the same rule picks "
-        f"{all_sums.index[0]}, with {all_sums.iloc[0]:.2f}.",
-    ]
+        f"{all_sums.index[0]}, with {all_sums.iloc[0]:.2f}."
+    )
+    if changed:
+        others = f"In this run {' and '.join(changed)} are not those that the notebook's text speaks of"
+        notices = (f"{others}. What compares with the article or the study is left out.", *notices)
+    else:
+        sentences.append(slip)
     columns = ["verdict", "does not hold"]
     table = accuracies.map(number) if scores.empty else scores[columns].rename_axis("the article's claim")
     return Headline((*notices, *sentences), table)
-
-
-def write_results(path: Path = RESULTS, /, **results: Any) -> None:
-    """Write numbers and tables by their names, for the test of the text; print a line if they cannot be written."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(results, indent=1, default=_plain) + "\n", encoding="utf-8")
-    except OSError as error:
-        print(f"{path.parent.name}/{path.name}, for the tests, could not be written: {error.strerror}.")
-
-
-def _plain(value: Any) -> Any:
-    """For JSON: a table as its rows by name, each with its columns by name; an array as lists."""
-    if isinstance(value, pd.DataFrame):
-        return dict(zip(value.index.tolist(), value.to_dict("records"), strict=True))
-    return value.to_dict() if isinstance(value, pd.Series) else value.tolist()

@@ -59,7 +59,7 @@ def test_what_is_committed_is_computed_portably_or_not_at_all(mnist, tmp_path, m
         ("study", "the following arguments are required: SEEDS"),  # as after `make study SEEDS=`
         ("study 0", "argument SEEDS: expected a whole number from 1, such as 30; found '0'"),
         ("study 30 a b", "unrecognized arguments: b"),
-        ("results all", "unrecognized arguments: all"),
+        ("nbval all", "unrecognized arguments: all"),
         ("run -p epochs", "argument -p: expected 2 arguments"),
     ],
 )
@@ -261,33 +261,16 @@ def test_a_reader_of_the_output_that_has_ended(copy):
     assert (done.stderr, done.returncode) == (said, 1)
 
 
-def test_results_before_there_are_any(mnist, tmp_path, monkeypatch):
-    monkeypatch.setattr(commands, "RESULTS", tmp_path / "results.json")
-    for said in ("results.json", "'list' object"):
-        with pytest.raises(SystemExit, match=rf"^error: no results can be read \(.*{said}.*`make run` writes those"):
-            commands.main(["results"])
-        (tmp_path / "results.json").write_text("[1]")
-
-
-ALIKE = [(196.541, 196.544), (0.985700, 0.985704), (0.3329920, 0.3329878), ({"a": [1, 2.0]}, {"a": [1, 2.0]})]
-OTHERS = [(196.541, 196.549), (98.16, 98.17), (0.9816, 0.9817), (3e-9, 8e-5), (0.0, 0.0001), (9816, 9817)]
-OTHERS += [({"a": 1}, {"b": 1}), ([1.0, 2.0], [1.0]), (1.0, None)]
-
-
-def test_results_are_compared_in_the_digits_that_are_printed():
-    assert all(commands._alike(*pair) for pair in ALIKE) and not any(commands._alike(*pair) for pair in OTHERS)
-
-
 # For refresh: all is stored, or nothing.
 PICTURE = r"""
-import os, pathlib, sys
+import os, sys
 from IPython.display import Image
 class plots:
     runs = embedding = lambda: Image(b"\x89PNG", format="png")
 """
-RESULTS = 'pathlib.Path("build/results.json").write_text(os.environ["MNIST_DATA"])'
-CLEAN = [PICTURE, "plots.runs()", "plots.embedding()", RESULTS]
-STORED = ("mnist_digits.ipynb", "tests/results.json", "figures/runs.png", "figures/embedding.png")
+DATA = 'os.environ["MNIST_DATA"]'
+CLEAN = [PICTURE, "plots.runs()", "plots.embedding()", DATA]
+STORED = ("mnist_digits.ipynb", "figures/runs.png", "figures/embedding.png")
 
 
 @pytest.fixture
@@ -301,7 +284,7 @@ def project(tmp_path, monkeypatch):
     monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "jupyter"))
 
     def make(*cells):
-        for name in (*STORED, "build/results.json"):
+        for name in STORED:
             (tmp_path / name).parent.mkdir(exist_ok=True)
             (tmp_path / name).write_text("as before")
         new = [nbformat.v4.new_code_cell(cell) for cell in cells]
@@ -316,11 +299,11 @@ def test_a_clean_run_is_stored_once_all_is_written(project, tmp_path, monkeypatc
     """Made with the complete data, whatever the environment says; nothing of it is stored when the disk is full."""
     stored = project(*CLEAN)
     commands.refresh(tmp_path)
-    notebook, results, *figures = stored()
+    notebook, *figures = stored()
     cells = json.loads(notebook)["cells"]
     assert [cell["execution_count"] for cell in cells] == [1, 2, 3, 4] and "execution" not in cells[0]["metadata"]
-    assert results == b"full" and all(figure.startswith(b"\x89PNG") for figure in figures)
-    assert [path.name for path in (tmp_path / "build").iterdir()] == ["results.json"]
+    assert cells[3]["outputs"][0]["data"]["text/plain"] == ["'full'"]
+    assert all(figure.startswith(b"\x89PNG") for figure in figures) and not list((tmp_path / "build").iterdir())
 
     def write_some(path, content, write=Path.write_bytes):
         if path.name == "embedding.png":
@@ -331,7 +314,7 @@ def test_a_clean_run_is_stored_once_all_is_written(project, tmp_path, monkeypatc
     monkeypatch.setattr(Path, "write_bytes", write_some)
     with pytest.raises(OSError, match="No space"):
         commands.refresh(tmp_path)
-    assert stored() == before and [path.name for path in (tmp_path / "build").iterdir()] == ["results.json"]
+    assert stored() == before and not list((tmp_path / "build").iterdir())
 
 
 @pytest.mark.parametrize(
@@ -339,10 +322,9 @@ def test_a_clean_run_is_stored_once_all_is_written(project, tmp_path, monkeypatc
     [
         ([*CLEAN, "1 / 0"], "ZeroDivisionError(.|\n)*nothing is stored"),
         ([*CLEAN, "sys.stderr.write('a warning')"], "nothing is stored(.|\n)*a warning"),
-        (CLEAN[:-1], "no build/results.json"),
-        ([*CLEAN[:2], "None  # plots.embedding()", RESULTS], "no cell shows plots.embedding"),
+        ([*CLEAN[:2], "None  # plots.embedding()"], "no cell shows plots.embedding"),
     ],
-    ids=["error", "stderr", "no results", "no figure"],
+    ids=["error", "stderr", "no figure"],
 )
 @pytest.mark.thorough
 def test_another_run_changes_nothing(project, tmp_path, cells, message):

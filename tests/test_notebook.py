@@ -68,7 +68,7 @@ def test_stored_outputs_name_no_place_and_no_time():
 
 def test_few_and_short_cells_with_prose_between_them():
     lines = [sum(bool(line.strip()) for line in source(cell).splitlines()) for cell in CODE]
-    assert len(CELLS) <= 65 and statistics.median(lines) <= 4 and max(lines) <= 15
+    assert len(CELLS) <= 70 and statistics.median(lines) <= 4 and max(lines) <= 15
     kinds = "".join("c" if cell["cell_type"] == "code" else "m" for cell in CELLS)
     assert "ccc" not in kinds and kinds[0] == kinds[-1] == "m"
     assert PATH.stat().st_size < 3_000_000  # what GitHub shows

@@ -1,125 +1,171 @@
-"""Prose cannot contradict the results: each number in it is looked up where it comes from.
+"""What the text says with three digits or more, the reader has just seen, in an output.
 
-`tests/prose.toml` says, for each Markdown cell of the notebook and each section of README, where
-its numbers come from, in their order:
-
-- ``"by_digit / 0 / accuracy %"``: what the run that made the stored outputs has written to
-  `tests/results.json`, by the name that the notebook gives it, row and column;
-- ``"pairs / #0 / 1"``: of the first row, whose name is 4/9, the second digit; ``"by_digit / @min accuracy %"``: the
-  name of the row with the smallest value in a column (or `@max`, the largest);
-- ``"article / TRAINING / dense"``: the article's figures;
-- ``"measured / ..."``: the benchmark's figures;
-- ``"handwriting / ..."``: what came of other people's pictures;
-- ``"100 - ..."``: the rest to 100 percent; ``"- ..."``: without its minus;
-- ``"= 28"``: a constant, such as the side of an image, a year or a section.
-
-A number must be its value, rounded to the digits it is printed with.
+In the notebook: in an output of the same section or of an earlier one; what stands before section 1 is one section. In
+README: in any output of the notebook, or in a report in `benchmarks/`. The number may be rounded. A few facts come from
+elsewhere: FACTS has them.
 """
 
-import json
 import re
-import tomllib
+from collections.abc import Iterable, Iterator
+from decimal import ROUND_HALF_DOWN, ROUND_HALF_UP, Decimal
 from pathlib import Path
-from typing import Any
 
 import pytest
-import side_by_side
-import study_cost
+from bs4 import BeautifulSoup
 
-from helpers import article, study
-from tests.test_notebook import CELLS, source
+from tests.test_notebook import CELLS, CODE, section, source, text
 
 ROOT = Path(__file__).parent.parent
-MEASURED = json.loads((ROOT / "benchmarks" / "measured.json").read_text())
-SOURCES = json.loads((ROOT / "tests" / "results.json").read_text()) | {
-    "article": {
-        "TRAINING": article.TRAINING,
-        "VALIDATION": article.VALIDATION,
-        "label_accuracy": article.published_by_digit().to_dict("index"),
-    },
-    "handwriting": json.loads((ROOT / "benchmarks" / "handwriting.json").read_text()),
-    "measured": {
-        "runs": len(study.load_runs()),
-        "seconds": MEASURED["study"]["runs"],
-        "cap": {
-            network: side_by_side.median(contenders["project"]) / side_by_side.median(contenders["uncapped"])
-            for network, contenders in MEASURED["training"]["networks"].items()
-        },
-        "efficiency": {way: study_cost.efficiency(MEASURED["study"], way) for way in study_cost.WAYS},
-        "hours": {str(machines): study_cost.hours(MEASURED["study"], 1000, machines) for machines in (1, 100)},
-    },
-}
-REFERENCES = tomllib.loads((ROOT / "tests" / "prose.toml").read_text(encoding="utf-8"))
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+REPORTS = [path.read_text(encoding="utf-8") for path in (ROOT / "benchmarks").glob("*.md")]
+FACTS = {
+    "2015", "2021",  # years in which something was published
+    "60,000", "10,000",  # images of MNIST, to train and to test with
+    "5,000",  # images of the sample
+    "784", "255",  # the pixels of an image, and the largest value that one may have
+    "1,000",  # seeds, where README asks what so many would cost
+}  # fmt: skip
 NUMBER = re.compile(r"\d+(?:,\d{3})*(?:\.\d+)?")
-# Not prose: code, where links lead, markup, the numbers that order sections and lists, and names of processors.
+# Not prose: code, where links lead, markup, and names that have numbers in them.
 NOT_PROSE = re.compile(
-    r"(?s:^```python$.*?^```$)|^    .*$|`[^`]*`|\]\([^)]*\)|<[^>]+>|^(#+ )?\d+\. |^\*\*\d+\. "
-    r"|\[\d+\. [^]]+\]\([^)]*\)|x86-64|arm64|AVX2|AVX-512|family \d+ model \d+",
+    r"(?s:^```python$.*?^```$)|^    .*$|`[^`]*`|\]\([^)]*\)|<[^>]+>"
+    r"|x86-64|AVX-512|SHA-256|family \d+ model \d+|Python 3\.\d+( to 3\.\d+)?",
     re.MULTILINE,
 )
 
 
-def places() -> dict[str, str]:
-    """The text of each place that has any: Markdown cells by their id, sections of README by their heading."""
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    sections = {
-        f"README, {part.splitlines()[0]}": part for part in re.split(r"^#+ ", readme, flags=re.MULTILINE) if part
-    }
-    return {cell["id"]: source(cell) for cell in CELLS if cell["cell_type"] == "markdown"} | sections
+def numbers(prose: str) -> list[str]:
+    """The numbers of a text that have three digits or more, but for facts."""
+    found = NUMBER.findall(NOT_PROSE.sub(" ", prose))
+    return [number for number in found if len(re.sub(r"\D", "", number)) >= 3 and number not in FACTS]
 
 
-def look_up(reference: str) -> Any:
-    """A value by the names that lead to it; a constant as it is written."""
-    if reference.startswith("= "):
-        return reference[2:]
-    if reference.startswith("100 - "):
-        return 100 - look_up(reference.removeprefix("100 - "))
-    if reference.startswith("- "):
-        return -look_up(reference.removeprefix("- "))
-    value = SOURCES
-    for name in reference.split(" / "):
-        if name.startswith("#"):
-            value = list(value)[int(name[1:])]
-        elif name.startswith("@"):
-            extreme, column = {"@min": min, "@max": max}[name[:4]], name[5:]
-            value = extreme(value, key=lambda row: value[row][column])
-        elif isinstance(value, str):
-            value = value.split("/")[int(name)]
-        else:
-            value = value[int(name)] if isinstance(value, list) else value[name]
-    return value
+def missing(prose: str, seen: Iterable[str]) -> list[str]:
+    """The numbers of a text that none of these outputs shows, rounded as in the text."""
+    texts = {number.replace(",", "") for output in seen for number in NUMBER.findall(output)}
+    shown = [Decimal(number) for number in texts]  # no set: 100 and 100.00 are one, but only the latter has decimals
+
+    def is_shown(number: str) -> bool:
+        said = Decimal(number.replace(",", ""))
+        as_exact = [each for each in shown if decimals(each) >= decimals(said)]
+        # What is shown is rounded itself, so what lies in the middle may go either way.
+        return any(said == each.quantize(said, way) for each in as_exact for way in (ROUND_HALF_UP, ROUND_HALF_DOWN))
+
+    return [number for number in numbers(prose) if not is_shown(number)]
 
 
-def printed(value: Any, like: str) -> str:
-    """A value with as many decimals as a number in the text has; with its commas, too, where that has some."""
-    if isinstance(value, str):
-        return value
-    decimals = len(like.partition(".")[2])
-    return f"{value:{',' if ',' in like else ''}.{decimals}f}"
+def decimals(number: Decimal) -> int:
+    return -int(number.as_tuple().exponent)
 
 
-PLACES = places()
+def sections(cells: list) -> Iterator[tuple[str, str, list[str]]]:
+    """Of each section of a notebook its heading, its text, and all outputs until its end."""
+    heading, prose, seen = "the beginning", "", []
+    for cell in cells:
+        if cell["cell_type"] == "markdown":
+            first, *others = re.split(r"^## ", source(cell), flags=re.MULTILINE)
+            prose += f"\n{first}"
+            for other in others:
+                yield heading, prose, list(seen)
+                heading, prose = other.splitlines()[0], other
+        seen += [shown(output) for output in cell.get("outputs", [])]
+    yield heading, prose, seen
 
 
-@pytest.mark.parametrize("place", PLACES)
-def test_every_number_is_what_it_comes_from(place):
-    numbers, references = NUMBER.findall(NOT_PROSE.sub(" ", PLACES[place])), REFERENCES.get(place, [])
-    wrong = [
-        f"{number} should be {printed(look_up(reference), number)} ({reference})"
-        for number, reference in zip(numbers, references, strict=False)
-        if number != printed(look_up(reference), number)
-    ]
-    if len(numbers) != len(references):
-        wrong.append(f"{len(numbers)} numbers, but tests/prose.toml has {len(references)}. In order: {numbers}")
-    if wrong:
-        pytest.fail("\n".join(f"{place}: {line}" for line in wrong), pytrace=False)
+def shown(output) -> str:
+    """What an output says: of a figure, its title, which its description begins with."""
+    return output.get("metadata", {}).get("image/png", {}).get("alt") or text(output)
 
 
-def test_no_reference_is_left_over():
-    assert REFERENCES.keys() <= PLACES.keys()
+def complaints(cells: list) -> dict[str, list[str]]:
+    """By section, the numbers of its text that no output has shown so far."""
+    found = {heading: missing(prose, seen) for heading, prose, seen in sections(cells)}
+    return {heading: numbers for heading, numbers in found.items() if numbers}
+
+
+def test_the_notebook_says_what_its_outputs_show():
+    assert complaints(CELLS) == {}
+
+
+def test_readme_says_what_outputs_and_reports_show():
+    outputs = [shown(output) for cell in CODE for output in cell["outputs"]]
+    assert missing(README, [*outputs, *REPORTS]) == []
+
+
+def test_the_first_screen_says_what_other_outputs_show():
+    (first_screen,) = (cell for cell in CODE if "first-screen" in source(cell) and cell["outputs"])
+    others = [shown(output) for cell in CODE if cell is not first_screen for output in cell["outputs"]]
+    (output,) = first_screen["outputs"]
+    assert len(numbers(text(output))) >= 6 and missing(text(output), others) == []
+
+
+def table(html: str) -> list[list[str]]:
+    """The rows of a table, each with the text of its cells."""
+    rows = BeautifulSoup(html, "html.parser").find_all("tr")
+    return [[cell.get_text(strip=True) for cell in row.find_all(["th", "td"])] for row in rows]
 
 
 def test_verdicts_in_readme_are_those_of_the_run():
-    rows = re.findall(r"^\| (.+) \| (.+, \d of \d) \| (.*?) ?\|$", PLACES["README, What was found"], re.MULTILINE)
-    expected = [(claim, score["verdict"], score["does not hold"]) for claim, score in SOURCES["scores"].items()]
-    assert rows == expected
+    (verdicts,) = (html for cell in CODE if source(cell).startswith("nearby =") for html in html_of(cell))
+    expected = [(claim, verdict, failing) for claim, _, _, verdict, failing in table(verdicts)[2:]]
+    assert len(expected) == 7 and "holds" in section(13)
+    assert re.findall(r"^\| (.+) \| (.+, \d of \d) \| (.*?) ?\|$", README, re.MULTILINE) == expected
+
+
+def html_of(cell) -> list[str]:
+    return ["".join(output["data"]["text/html"]) for output in cell["outputs"] if "text/html" in output["data"]]
+
+
+# --- the rule itself, on made-up notebooks
+
+
+def book(*parts: str) -> list:
+    """Cells of a notebook: text, or what a code cell prints, after a >."""
+    cells = []
+    for part in parts:
+        if part.startswith(">"):
+            output = {"output_type": "stream", "text": part[1:]}
+            cells.append({"cell_type": "code", "source": "", "outputs": [output]})
+        else:
+            cells.append({"cell_type": "markdown", "source": part})
+    return cells
+
+
+OUTPUT = ">97.78 (94.11 to 100.00) -1.91 0.0042 669,706 <td>1234.5</td>"
+
+
+@pytest.mark.parametrize("said", ["97.78", "97.8 %", "-1.91", "1.91", "0.004", "0.0042", "669,706", "1,234.5", "100"])
+def test_a_number_is_shown_rounded_as_in_the_text(said):
+    assert complaints(book("## 1. One", OUTPUT, f"It is {said}.")) == {}
+
+
+@pytest.mark.parametrize("said", ["97.79", "97.7 %", "1.92", "0.005", "669,707", "97.780", "1,235.5", "669,706.0"])
+def test_a_number_with_a_wrong_digit_is_found(said):
+    assert complaints(book("## 1. One", OUTPUT, f"It is {said}.")) == {"1. One": [said.removesuffix(" %")]}
+
+
+def test_what_is_shown_in_a_later_section_is_not_seen_yet():
+    """In the same section it may come after the text; a cell may hold the end of one section and the next."""
+    cells = book("It is 12.34.", "## 1. One\nIt is 12.34.\n\n## 2. Two\nIt is 12.34.", ">12.34", "## 3. Three\n12.34")
+    assert complaints(cells) == {"the beginning": ["12.34"], "1. One": ["12.34"]}
+
+
+def test_figures_show_their_titles():
+    cells = book("## 1. One\nIt reads 9,780.", ">")
+    figure = {"data": {"image/png": "", "text/plain": "<Figure>"}, "metadata": {"image/png": {"alt": "Reads 9,780."}}}
+    cells[1]["outputs"] = [figure]
+    assert complaints(cells) == {}
+    figure["metadata"]["image/png"]["alt"] = "Reads 9,781."
+    assert complaints(cells) == {"1. One": ["9,780"]}
+
+
+def test_what_is_no_prose_and_no_long_number_is_left_alone():
+    prose = """`123` [link](https://x.org/2103.03098) <a id="123"> 28 x 28, 97 %, 4.5, x86-64, Python 3.11 to 3.13
+
+    make run 1234
+
+```python
+1234
+```
+"""
+    assert complaints(book("## 1. One", prose)) == {}

@@ -1,7 +1,6 @@
-import json
-
 import numpy as np
 import pandas as pd
+import pytest
 
 from helpers import evaluation, report
 
@@ -12,8 +11,8 @@ CORRECT = np.repeat([True, False], [9_801, 199])
 SCORES = pd.DataFrame({"here": "so it is", "verdict": "holds, 1 of 1", "does not hold": ""}, ["All digits are read"])
 
 
-def headline(scores):
-    return report.headline(["Mind this."], ACCURACIES, ALL, CORRECT, scores)
+def headline(scores, **more):
+    return report.headline(["Mind this."], ACCURACIES, ALL, CORRECT, scores, **more)
 
 
 def test_headline_says_what_was_found():
@@ -23,6 +22,13 @@ def test_headline_says_what_was_found():
     low, high = (f"{100 * bound:.2f}" for bound in evaluation.wilson_interval(9_801, 10_000))
     assert f"9,801 of 10,000 test images correctly: 98.01 % (95 % interval {low} to {high} %)" in choice
     assert "the same rule picks third, with 196.91" in slip
+
+
+def test_headline_of_networks_that_are_not_the_articles():
+    """It names them first, and calls neither network the article's."""
+    changed, notice, choice = headline(pd.DataFrame(), changed=["the layers of dense"]).sentences
+    assert changed.startswith("In this run the layers of dense are not those that the notebook's text speaks of.")
+    assert notice == "Mind this." and "the better of these two networks is dense, 196.51 against 195.99" in choice
 
 
 def test_headline_as_text_and_html():
@@ -55,19 +61,13 @@ def test_bounds_and_deviations_stand_beside_their_value():
     assert shown.columns.tolist() == ["a % (95 % interval)", "n", "sum, mean ± sd"]
     assert shown.loc["dense"].tolist() == ["97.80 (97.49 to 98.07)", 3, "1.50 ± 0.25"]
     assert shown.loc["none"].tolist() == ["97.80", 3, "1.50"]
-    assert "Left out" in repr(report.readable(pd.DataFrame(columns=["a %", "low %", "high %"])))
+    assert repr(report.readable(pd.DataFrame(columns=["a %", "low %", "high %"]), "Left out.")) == "Left out."
+    assert repr(report.readable(table, "Left out.")).startswith("Left out.\n\n") and "97.80" in repr(shown)
 
 
-def test_results_are_written_by_name(tmp_path):
-    path = tmp_path / "new" / "results.json"
-    table = pd.DataFrame({"%": [1.5, 2.5]}, index=["dense", "conv"])
-    of = {"a": pd.Series({1: 0.5})}
-    report.write_results(path, table=table, count=np.int64(3), matrix=np.eye(2, dtype=int), of=of)
-    expected = {"table": {"dense": {"%": 1.5}, "conv": {"%": 2.5}}, "count": 3, "matrix": [[1, 0], [0, 1]]}
-    assert json.loads(path.read_text()) == expected | {"of": {"a": {"1": 0.5}}}
-
-
-def test_results_that_cannot_be_written_end_nothing(tmp_path, capsys):
-    (tmp_path / "build").write_text("a file")
-    report.write_results(tmp_path / "build" / "results.json", z=1)
-    assert capsys.readouterr().out == "build/results.json, for the tests, could not be written: File exists.\n"
+@pytest.mark.parametrize(
+    ("share", "expected"),
+    [(0.5, "50 %"), (0.991, "99 %"), (0.9954, "99.5 %"), (0.9998, "99.98 %"), (1.0, "> 99.99 %"), (0.0, "0 %")],
+)
+def test_percent_tells_almost_certain_from_certain(share, expected):
+    assert report.percent(share) == expected
