@@ -144,7 +144,8 @@ def readings(digits, images: np.ndarray, seeds: list[int]) -> dict[str, np.ndarr
     import keras
 
     from helpers import models
-    from helpers.training import Settings, train_or_load
+    from helpers.loading import train_or_load
+    from helpers.training import Settings
 
     read = {}
     for candidate in models.CANDIDATES:

@@ -132,8 +132,9 @@ def retrain() -> None:
 
     start_tensorflow()
     require_portable("What stands in models/")
+    from helpers.loading import retrain
     from helpers.models import CANDIDATES
-    from helpers.training import Settings, retrain
+    from helpers.training import Settings
 
     for candidate in CANDIDATES:
         history = retrain(candidate, digits, Settings()).history

@@ -9,7 +9,7 @@ A study is a file of JSON lines, one per finished run::
     misread       the indices of the test images that are read wrongly
     taken_for     the digits that are read there
     seconds       how long the training took
-    fingerprint   stands for what was asked for; see `training.describe_inputs`
+    fingerprint   stands for what was asked for; see `loading.describe_inputs`
     data          the SHA-256 of the data
     environment   versions and arithmetic
 
@@ -17,8 +17,8 @@ TensorFlow has a process and one thread for every run, so what comes out does no
 take place at once, nor where. In a common process, other threads would draw from the same random
 generator.
 
-The module `variation` says what the runs amount to. TensorFlow must be started before `models` and
-`training` are imported, so functions import them.
+The module `variation` says what the runs amount to. TensorFlow must be started before `models`,
+`training` and `loading` are imported, so functions import them.
 """
 
 import itertools
@@ -184,7 +184,7 @@ def run_worker(name: str, seed: int, epochs: int, fingerprint: str) -> None:
     from helpers.startup import start_tensorflow
 
     start_tensorflow(threads=1)
-    from helpers import models, training
+    from helpers import loading, models, training
 
     digits = load_mnist()
     if _fingerprint(_describe_inputs(digits, epochs), name, seed) != fingerprint:
@@ -203,7 +203,7 @@ def run_worker(name: str, seed: int, epochs: int, fingerprint: str) -> None:
         "seconds": seconds,
         "fingerprint": fingerprint,
         "data": digits.digest,
-        "environment": training.describe_environment(),
+        "environment": loading.describe_environment(),
     }
     print(json.dumps(run))
 
@@ -275,7 +275,7 @@ def matching_runs(
     portable one or that of this process. No run is returned, either, if a network has fewer than
     two: one says nothing about what seeds change.
     """
-    from helpers.training import describe_inputs
+    from helpers.loading import describe_inputs
 
     runs = load_runs(path)
     portable = {each.name: describe_inputs(each, digits, settings) for each in candidates}
@@ -295,11 +295,11 @@ def _describe_inputs(digits: Digits, epochs: int) -> InputsByName:
     from helpers.startup import start_tensorflow
 
     start_tensorflow()
-    from helpers import models, training
+    from helpers import loading, models, training
 
     settings = training.Settings(epochs=epochs)
     return _with_own_arithmetic(
-        {each.name: training.describe_inputs(each, digits, settings) for each in models.CANDIDATES}
+        {each.name: loading.describe_inputs(each, digits, settings) for each in models.CANDIDATES}
     )
 
 

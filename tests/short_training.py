@@ -28,7 +28,7 @@ def main(threads: int) -> None:
     start_tensorflow(threads)
     import numpy as np
 
-    from helpers import models, training
+    from helpers import loading, models, training
     from helpers.data import Digits
 
     digests = {}
@@ -44,7 +44,7 @@ def main(threads: int) -> None:
             "probabilities": probabilities.tobytes(),
         }
         digests |= {f"{name}, {what}": hashlib.sha256(content).hexdigest()[:16] for what, content in contents.items()}
-    print(json.dumps({"environment": training.describe_environment(), "digests": digests}, indent=1))
+    print(json.dumps({"environment": loading.describe_environment(), "digests": digests}, indent=1))
 
 
 if __name__ == "__main__":

@@ -526,7 +526,8 @@ def conv_normalised(mnist):
 
     start_tensorflow()
     from helpers import models
-    from helpers.training import Settings, train_or_load
+    from helpers.loading import train_or_load
+    from helpers.training import Settings
 
     return train_or_load(models.CONV_NORMALISED, mnist, Settings())
 

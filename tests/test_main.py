@@ -42,10 +42,10 @@ def test_what_is_committed_is_computed_portably_or_not_at_all(mnist, tmp_path, m
     from helpers import startup
 
     startup.start_tensorflow()
-    from helpers import training
+    from helpers import loading
 
     monkeypatch.setenv("MNIST_COMPUTE", "native")
-    monkeypatch.setattr(training, "retrain", lambda *_: pytest.fail("it went on to train"))
+    monkeypatch.setattr(loading, "retrain", lambda *_: pytest.fail("it went on to train"))
     for command in (commands.retrain, lambda: commands.refresh(tmp_path)):
         with pytest.raises(InputError, match="must be computed portably. MNIST_COMPUTE=native was set for this run: "):
             command()

@@ -222,7 +222,8 @@ def test_committed_study_is_of_these_networks(committed, mnist, tmp_path, monkey
 def test_a_study_of_other_arithmetic_is_shown_only_where_that_is_in_use(committed, mnist, tmp_path, monkeypatch):
     """The committed study, whose arithmetic is the portable one, is shown everywhere."""
     from helpers import models, startup
-    from helpers.training import Settings, describe_inputs
+    from helpers.loading import describe_inputs
+    from helpers.training import Settings
 
     startup.start_tensorflow()
     arguments = models.CANDIDATES, mnist, Settings()

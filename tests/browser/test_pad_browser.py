@@ -13,7 +13,8 @@ from tests.thorough.test_colours import contrast
 
 SOURCES = [
     "from helpers.startup import start_tensorflow\nstart_tensorflow()\nfrom helpers import models, pad\n"
-    "from helpers.data import load_mnist\nfrom helpers.training import Settings, train_or_load",
+    "from helpers.data import load_mnist\nfrom helpers.loading import train_or_load\n"
+    "from helpers.training import Settings",
     "digits = load_mnist()\ncandidates = models.DENSE, models.CONV, models.CONV_NORMALISED\n"
     "networks = {each.name: train_or_load(each, digits, Settings()) for each in candidates}",
     "pad.Pad(networks)",

@@ -15,7 +15,7 @@ start_tensorflow()
 import tensorflow as tf  # noqa: E402  once it is started
 
 from helpers import __main__ as commands  # noqa: E402  TensorFlow must be started first
-from helpers import cache, models, training  # noqa: E402
+from helpers import cache, loading, models, training  # noqa: E402
 from helpers.training import Settings  # noqa: E402
 from tests.same_bits import skip_unless_promised  # noqa: E402
 from tests.test_prose import table  # noqa: E402
@@ -43,7 +43,7 @@ def test_accuracies_of_a_training_from_scratch(trained, mnist):
     """Within bounds, and close to the committed training's, whatever the processor."""
     for key, (low, high) in BOUNDS[trained.candidate.name].items():
         assert low <= trained.history[key][-1] <= high, key
-    committed = training.train_or_load(trained.candidate, mnist, Settings())
+    committed = loading.train_or_load(trained.candidate, mnist, Settings())
     assert "loaded from the cache" in committed.origin
     near = pytest.approx(committed.history["val_accuracy"][-1], abs=0.004)
     assert trained.history["val_accuracy"][-1] == near
@@ -51,10 +51,10 @@ def test_accuracies_of_a_training_from_scratch(trained, mnist):
 
 def test_bits_of_a_training_from_scratch(trained, mnist):
     """History, weights and probabilities are the committed model's, where that is promised."""
-    skip_unless_promised(training.describe_environment())
-    committed = training.train_or_load(trained.candidate, mnist, Settings())
+    skip_unless_promised(loading.describe_environment())
+    committed = loading.train_or_load(trained.candidate, mnist, Settings())
     assert trained.history == committed.history
-    saved_model = training.MODELS / trained.candidate.name / cache.SAVED_MODEL
+    saved_model = loading.MODELS / trained.candidate.name / cache.SAVED_MODEL
     stored = tf.saved_model.load(str(saved_model)).weights
     network = trained.network
     assert [weight.numpy().tobytes() for weight in network.weights] == [weight.numpy().tobytes() for weight in stored]
