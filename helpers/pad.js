@@ -1,8 +1,11 @@
-// The page of helpers/pad.py: paper to draw on, the pixels that networks get, their probabilities.
+// The page of helpers/pad.py shows paper to draw on, the pixels that networks get, and answers.
 //
-// anywidget calls `render` for each place that shows the pad. While one draws, the page sends the
-// drawing to the kernel: a random number, `asked`, and the grey values. The answer has the same
-// number. A drawing is sent only once the one before is answered, so none pile up in a slow kernel.
+// anywidget calls `render` for each view: each place that shows the pad. While one draws, the page
+// sends the drawing to the kernel, as grey values with a number, `asked`. The answer has the same
+// number. It comes to all views. The number is random, since views that count would use the same.
+//
+// While the page waits for an answer, it sends no other drawing, so that none pile up in a slow
+// kernel. It stops waiting when the answer comes, after `PATIENCE`, or when the paper is cleared.
 
 const STYLE = `
   .pad {
@@ -27,34 +30,23 @@ const STYLE = `
   .pad .row i { background: #3f90da; margin: 2px 0 }
 `
 const SIZE = 224 // pixels of the paper's sides
+const SMALL = 28 // pixels of the sides of what networks get
 const PEN = 16 // pixels, the width of a stroke
-const PAUSE = 80 // milliseconds between two questions, at least, while one draws
+const PAUSE = 80 // milliseconds at least from one drawing sent to the next during a stroke
 const PATIENCE = 2000 // milliseconds without an answer, until a sentence says so
+const INVITATION = "Draw a digit."
+const NO_ANSWER = "No answer yet. If the kernel is not busy, it was restarted: run all cells again."
+const RESTARTED = "The kernel was restarted: run all cells again."
+
+// --- what is on the page
 
 // Append an element, with properties, to another, and return it.
 function add(parent, tag, properties = {}) {
   return parent.appendChild(Object.assign(document.createElement(tag), properties))
 }
 
-// Make a figure of one network's answer: the digit it reads, and a bar for each digit.
-function bars([name, probabilities]) {
-  const highest = Math.max(...probabilities)
-  const digitRead = probabilities.indexOf(highest)
-  const figure = document.createElement("div")
-  add(figure, "p", { textContent: name })
-  add(figure, "b", { textContent: `${digitRead}, ${highest.toFixed(2)}` })
-  const inWords = probabilities.map((p, digit) => `${digit}: ${p.toFixed(2)}`).join()
-  const rows = add(figure, "div", { role: "img", ariaLabel: inWords })
-  probabilities.forEach((p, digit) => {
-    const row = add(rows, "div", { className: "row", textContent: digit })
-    add(row, "i").style = `width: ${90 * p}%; opacity: ${digit === digitRead ? 1 : 0.4}`
-  })
-  return figure
-}
-
-function render({ model, el }) {
-  // --- what is on the page
-
+// Fill an element with the pad, and return the pad's parts.
+function layOut(el) {
   add(el, "style", { textContent: STYLE })
   const pad = add(el, "div", { className: "pad" })
   const paper = add(pad, "canvas", {
@@ -64,68 +56,142 @@ function render({ model, el }) {
     role: "img",
     ariaLabel: "Paper: draw a digit with mouse, pen or finger",
   })
-  const pen = paper.getContext("2d", { willReadFrequently: true })
   const side = add(pad, "div")
   const small = add(side, "canvas", {
     className: "small",
-    width: 28,
-    height: 28,
+    width: SMALL,
+    height: SMALL,
     role: "img",
     ariaLabel: "The 28 x 28 pixels that the networks are given",
   })
-  const pixels = small.getContext("2d")
   add(side, "p", { textContent: "as networks get it" })
-  add(side, "button", { textContent: "Clear", onclick: clear })
+  const button = add(side, "button", { textContent: "Clear" })
   const answers = add(pad, "div", { className: "answers", ariaLive: "polite" })
+  return { paper, small, button, answers }
+}
 
-  function say(sentence) {
-    answers.replaceChildren()
-    add(answers, "p", { textContent: sentence })
+// Make a figure of one network's answer: the digit it predicts, and a bar for each digit.
+function answerFigure([name, probabilities]) {
+  const highest = Math.max(...probabilities)
+  const predicted = probabilities.indexOf(highest)
+  const figure = document.createElement("div")
+  add(figure, "p", { textContent: name })
+  add(figure, "b", { textContent: `${predicted}, ${highest.toFixed(2)}` })
+  const inWords = probabilities.map((p, digit) => `${digit}: ${p.toFixed(2)}`).join()
+  const rows = add(figure, "div", { role: "img", ariaLabel: inWords })
+  probabilities.forEach((p, digit) => {
+    const row = add(rows, "div", { className: "row", textContent: digit })
+    const bar = add(row, "i")
+    bar.style.width = `${90 * p}%`
+    bar.style.opacity = digit === predicted ? 1 : 0.4
+  })
+  return figure
+}
+
+// Say a sentence in place of the answers.
+function say(answers, sentence) {
+  answers.replaceChildren()
+  add(answers, "p", { textContent: sentence })
+}
+
+// Show the pixels that networks get. Their ink is light, and is shown dark, as on the paper.
+function showPixels(small, image) {
+  const rgba = image.flatMap(ink => [255 - ink, 255 - ink, 255 - ink, 255])
+  const pixels = new ImageData(new Uint8ClampedArray(rgba), SMALL, SMALL)
+  small.getContext("2d").putImageData(pixels, 0, 0)
+}
+
+function clearPixels(small) {
+  small.getContext("2d").clearRect(0, 0, SMALL, SMALL)
+}
+
+// --- the paper
+
+// Return a pen for the paper, whose pixels the browser keeps where they are read fast.
+function takePen(paper) {
+  const pen = paper.getContext("2d", { willReadFrequently: true })
+  return Object.assign(pen, {
+    fillStyle: "#fff",
+    lineWidth: PEN,
+    lineCap: "round",
+    lineJoin: "round",
+  })
+}
+
+// Return the grey values of the paper, row by row.
+function greyValues(pen) {
+  const rgba = pen.getImageData(0, 0, SIZE, SIZE).data
+  const shades = new Uint8Array(SIZE * SIZE)
+  for (let place = 0; place < shades.length; place++) {
+    shades[place] = rgba[4 * place] // red; green and blue are the same
+  }
+  return shades
+}
+
+// Let one draw on the paper. `changed` is called after each piece of a stroke, `ended` at its end.
+function letDraw(paper, pen, changed, ended) {
+  let last // where the pen was, in pixels of the paper
+
+  function place(event) {
+    const scale = SIZE / paper.clientWidth // a narrow page may show the paper smaller
+    return [event.offsetX * scale, event.offsetY * scale]
   }
 
-  // Show grey values as the networks get them: ink is light there, and dark on this page.
-  function showPixels(image) {
-    const rgba = image.flatMap(ink => [255 - ink, 255 - ink, 255 - ink, 255])
-    pixels.putImageData(new ImageData(new Uint8ClampedArray(rgba), 28, 28), 0, 0)
+  function drawTo(here) {
+    pen.beginPath()
+    pen.moveTo(...last)
+    pen.lineTo(...here)
+    pen.stroke()
+    last = here
+    changed()
   }
 
-  function clear() {
-    stopWaiting()
-    asked = null // an answer that is still to come is of what has been cleared
-    again = false
-    Object.assign(pen, { fillStyle: "#fff", lineWidth: PEN, lineCap: "round", lineJoin: "round" })
-    pen.fillRect(0, 0, SIZE, SIZE)
-    pixels.clearRect(0, 0, 28, 28)
-    say("Draw a digit.")
+  paper.onpointerdown = event => {
+    if (!event.isPrimary || event.button) return // a second finger, or not the main button
+    paper.setPointerCapture(event.pointerId) // the stroke goes on though it leaves the paper
+    last = place(event)
+    drawTo(last) // so that a click leaves a dot
   }
+  paper.onpointermove = event => {
+    if (paper.hasPointerCapture(event.pointerId)) drawTo(place(event))
+  }
+  paper.onlostpointercapture = ended
+}
 
-  // --- questions to the kernel, and answers
+// --- what the page does
 
-  let asked = null // the number of the last question
-  let sent = 0 // when it was sent, in milliseconds
-  let waiting = false // whether its answer is still to come
-  let again = false // whether the drawing has changed since
-  let timer
+function render({ model, el }) {
+  const { paper, small, button, answers } = layOut(el)
+  const pen = takePen(paper)
+  let asked = null // the number of the last drawing sent, unless it has been cleared
+  let sentAt = 0 // when it was sent, in milliseconds
+  let waiting = false // whether the page waits for its answer
+  let changedSince = false // whether the drawing has changed while the page waits
+  let timer // ends the wait
 
+  // Send the drawing: at once, or after the answer that the page waits for.
   function ask() {
     if (waiting) {
-      again = true // `show` asks again, once the answer is there
+      changedSince = true
       return
     }
-    again = false
+    changedSince = false
     waiting = true
     answers.ariaBusy = true
     asked = Math.random()
-    sent = performance.now()
-    // Of the four values of each pixel, red, green, blue and alpha, the first is its grey value.
-    const shades = pen.getImageData(0, 0, SIZE, SIZE).data.filter((_, place) => place % 4 === 0)
-    clearTimeout(timer)
-    timer = setTimeout(giveUp, PATIENCE)
+    sentAt = performance.now()
+    timer = setTimeout(() => giveUp(NO_ANSWER), PATIENCE)
+    const drawing = greyValues(pen)
     try {
-      model.send({ asked }, undefined, [shades.buffer])
+      model.send({ asked }, undefined, [drawing.buffer])
     } catch {
-      giveUp("The kernel was restarted:")
+      giveUp(RESTARTED)
     }
+  }
+
+  // Send the drawing during a stroke, not more often than `PAUSE` allows.
+  function askNowAndThen() {
+    if (performance.now() - sentAt > PAUSE) ask()
   }
 
   function stopWaiting() {
@@ -134,53 +200,37 @@ function render({ model, el }) {
     answers.ariaBusy = false
   }
 
-  // Say that there is no answer. One that comes late is shown all the same.
-  function giveUp(why = "No answer yet. If the kernel is not busy, it was restarted:") {
+  // Say why there is no answer. `asked` stays, so that `show` still shows a late one.
+  function giveUp(why) {
     stopWaiting()
-    say(`${why} run all cells again.`)
+    say(answers, why)
   }
 
   function show(found) {
-    if (found.asked !== asked) return // of what has been cleared, or of another view of this pad
+    if (found.asked !== asked) return // for an older or cleared drawing, or for another view
     stopWaiting()
-    pixels.clearRect(0, 0, 28, 28)
+    clearPixels(small)
     if (found.sentence) {
-      say(found.sentence)
+      say(answers, found.sentence)
     } else {
-      showPixels(found.image)
-      answers.replaceChildren(...found.answers.map(bars))
+      showPixels(small, found.image)
+      answers.replaceChildren(...found.answers.map(answerFigure))
     }
-    if (again) ask()
+    if (changedSince) ask()
   }
 
-  // --- drawing
-
-  let last // where the pen was, in pixels of the paper
-
-  function place(event) {
-    const scale = SIZE / paper.clientWidth // a narrow page may show the paper smaller
-    return [event.offsetX * scale, event.offsetY * scale]
+  function clear() {
+    stopWaiting()
+    asked = null // so that `show` ignores an answer for the cleared drawing
+    changedSince = false
+    pen.fillRect(0, 0, SIZE, SIZE)
+    clearPixels(small)
+    say(answers, INVITATION)
   }
-
-  paper.onpointerdown = event => {
-    if (!event.isPrimary || event.button) return // a second finger, or not the main button
-    paper.setPointerCapture(event.pointerId) // the stroke goes on though it leaves the paper
-    last = place(event)
-    paper.onpointermove(event) // a dot
-  }
-  paper.onpointermove = event => {
-    if (!paper.hasPointerCapture(event.pointerId)) return
-    const here = place(event)
-    pen.beginPath()
-    pen.moveTo(...last)
-    pen.lineTo(...here)
-    pen.stroke()
-    last = here
-    if (performance.now() - sent > PAUSE) ask()
-  }
-  paper.onlostpointercapture = ask // a stroke has ended
 
   clear()
+  button.onclick = clear
+  letDraw(paper, pen, askNowAndThen, ask)
   model.on("msg:custom", show)
   return () => { // anywidget calls this when the view goes
     clearTimeout(timer)

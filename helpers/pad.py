@@ -1,7 +1,7 @@
-"""A pad in the notebook's page to draw a digit on, which networks read while one draws.
+"""A cell of the notebook shows a pad, and networks classify the digit that one draws on it.
 
-The page, `pad.js`, sends the drawing to the kernel; `Pad` answers it with what the networks get and
-with their probabilities. The library anywidget carries the messages.
+The page's side is `pad.js`. It sends the drawing to the kernel while one draws. `Pad` answers with
+the image that the networks get and with their probabilities. anywidget carries the messages.
 """
 
 import base64
@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from IPython import get_ipython
@@ -24,37 +24,58 @@ TO_INSTALL = (
     "To draw a digit here, install the package anywidget, restart the kernel and run all cells."
 )
 PAGE = Path(__file__).with_name("pad.js")
-# A stroke that looks like a 3, on paper of 224 x 224 pixels: x and y of each of its points.
+SIZE = 224  # pixels of the paper's sides
+# A stroke that looks like a 3: x and y of its points, in pixels.
 EXAMPLE = [
-    66, 66, 92, 42, 136, 46, 150, 78, 128, 100, 96, 106, 136, 112, 158, 140, 136, 176, 64, 170,
-]  # fmt: skip
+    (66, 66),
+    (92, 42),
+    (136, 46),
+    (150, 78),
+    (128, 100),
+    (96, 106),
+    (136, 112),
+    (158, 140),
+    (136, 176),
+    (64, 170),
+]
+
+
+class Network(Protocol):
+    """What can classify drawings, such as a `training.TrainedModel`."""
+
+    def predict(self, images: np.ndarray) -> np.ndarray:
+        """Return probabilities, shape (n, 10), for images, uint8 of shape (n, 28, 28)."""
 
 
 @dataclass(frozen=True)
 class Pad:
-    """A pad, shown where a person runs the cell whose value it is.
+    """A pad, which a cell shows as its value.
 
-    Elsewhere a picture of a pad is shown, with a sentence that says how to get a live one.
+    If a person runs the cell, the pad is live. Otherwise the cell shows a picture of a pad, with a
+    sentence that says how to get a live one.
 
     Attributes
     ----------
-    networks : by name
-        What reads the drawings. Each has a `predict` like that of `training.TrainedModel`.
+    networks
+        The networks that classify the drawings, by their names.
     """
 
-    networks: Mapping[str, Any]
+    networks: Mapping[str, Network]
 
     def read(self, drawing: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-        """Let the networks read a drawing.
+        """Let the networks classify a drawing.
 
         Parameters
         ----------
-        drawing : grey values from 0 (black) to 255 (white), uint8, shape (n, n)
+        drawing
+            Grey values from 0 (black) to 255 (white), uint8, shape (n, n).
 
         Returns
         -------
-        image : what the networks get, as `as_mnist` makes it: uint8, shape (28, 28)
-        answers : for each network, by its name, ten probabilities
+        image
+            What the networks get, as `as_mnist` makes it: uint8, shape (28, 28).
+        answers
+            Ten probabilities for each network, by its name.
 
         Raises
         ------
@@ -67,7 +88,7 @@ class Pad:
         return image, answers
 
     def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Return what IPython shows, by type, and what describes it."""
+        """Return what IPython shows, by MIME type, and its metadata."""
         sentence = TO_DRAW
         live: dict[str, Any] = {}
         if _is_attended():
@@ -75,53 +96,57 @@ class Pad:
                 live = self._widget()._repr_mimebundle_()[0]
             except ImportError:
                 sentence = TO_INSTALL
-        # The picture goes beside the widget, too: a notebook that was saved with a widget can be
-        # read where there are no widgets, on GitHub for instance.
-        png, description = self._picture(sentence)
+        # A saved notebook keeps the picture, for places that show no widgets, such as GitHub.
+        png, metadata = self._picture(sentence)
         still = {"text/plain": sentence, "image/png": base64.b64encode(png).decode()}
-        return live | still, {"image/png": description}
+        # `still` replaces the widget's text, an object's address, which would differ in each run.
+        return live | still, {"image/png": metadata}
 
     def _picture(self, sentence: str) -> tuple[bytes, dict[str, Any]]:
-        """Draw a pad with the example on it: a PNG, and the metadata that describe it."""
-        paper = Image.new("L", (224, 224), 255)
+        """Return a picture of the pad with the example on it, as a PNG, and its metadata."""
+        paper = Image.new("L", (SIZE, SIZE), 255)
         ImageDraw.Draw(paper).line(EXAMPLE, fill=0, width=16, joint="curve")
         drawing = np.asarray(paper)
         image, answers = self.read(drawing)
+        # Networks get light ink. It is shown dark, as on the paper.
         shown = {"the pad": drawing, "what they get": 255 - image}
         return plots.as_png(plots.readings(shown, answers, sentence))
 
     def _widget(self) -> Any:
-        """Make the live pad, which answers the drawings that its page sends."""
-        import anywidget  # only here: a run that nobody attends does without it
+        """Make a live pad, which answers each drawing that its page sends."""
+        import anywidget  # not needed where nobody draws
 
-        def answer(widget: Any, content: dict[str, Any], buffers: list[memoryview]) -> None:
-            shades = np.frombuffer(buffers[0], np.uint8)
-            side = math.isqrt(shades.size)
-            found: dict[str, Any]
-            try:
-                image, answers = self.read(shades.reshape(side, side))
-                found = {
-                    "image": image.ravel().tolist(),
-                    "answers": [[name, each.tolist()] for name, each in answers.items()],
-                }
-            except Exception as error:
-                # Of any kind, for networks may be the reader's own: the page waits for an answer.
-                found = {"sentence": reason(error)}
-            # By what it asked with, the page knows which drawing is answered.
-            widget.send(found | {"asked": content["asked"]})
+        def answer(sender: Any, question: dict[str, Any], buffers: list[memoryview]) -> None:
+            # `asked` tells the page which drawing is answered.
+            sender.send(self._answer(buffers[0]) | {"asked": question["asked"]})
 
         widget = anywidget.AnyWidget(_esm=PAGE.read_text(encoding="utf-8"))
         widget.on_msg(answer)
         return widget
 
+    def _answer(self, grey_values: memoryview) -> dict[str, Any]:
+        """Return `image` and `answers`, or a `sentence` that says what is wrong with a drawing."""
+        shades = np.frombuffer(grey_values, np.uint8)
+        side = math.isqrt(shades.size)
+        try:
+            image, answers = self.read(shades.reshape(side, side))
+            return {
+                "image": image.ravel().tolist(),
+                "answers": [[name, each.tolist()] for name, each in answers.items()],
+            }
+        except Exception as error:  # of any kind: a network of the reader's own may fail
+            return {"sentence": reason(error)}
+
 
 def _is_attended() -> bool:
-    """Say whether a person sees what the running cell displays.
+    """Say whether a person runs the current cell.
 
-    Jupyter's messages tell. A page lets code ask its reader for input (`allow_stdin`). nbval does
-    not, nor does nbclient, on which papermill and nbconvert are built: nobody would answer.
+    The request to run it tells: ``{"code": "Pad(networks)", "allow_stdin": True, ...}``. A page
+    allows code to ask for input on stdin, since a person can answer. nbval and nbclient, on which
+    papermill and nbconvert are built, do not.
     """
     kernel = getattr(get_ipython(), "kernel", None)
     if kernel is None:
         return False
-    return bool(kernel.get_parent("shell").get("content", {}).get("allow_stdin"))
+    request = kernel.get_parent("shell").get("content", {})
+    return bool(request.get("allow_stdin"))

@@ -1,4 +1,7 @@
-"""A progress bar for a terminal and for a notebook, which leaves nothing behind."""
+"""A terminal or a notebook shows this progress bar while work goes on, and nothing afterwards.
+
+In a log file, its lines remain.
+"""
 
 import sys
 from collections.abc import Iterator
@@ -8,11 +11,11 @@ from typing import Any
 from tqdm import tqdm
 
 
-class _Output:
-    """The output of a notebook's cell as a file for tqdm, in which each `write` replaces the last.
+class _CellOutput:
+    """A file for tqdm. A notebook's cell shows only what was written last.
 
-    A carriage return, with which tqdm draws its bar anew in a terminal, would be stored with the
-    notebook, and so would each state of the bar.
+    In a terminal, tqdm draws a bar over the one before by means of a carriage return. A notebook
+    would store all of these bars.
     """
 
     encoding = "utf-8"  # so that tqdm draws blocks
@@ -33,27 +36,31 @@ def progress_bar(total: int, description: str, **options: Any) -> Iterator[tqdm]
 
     Parameters
     ----------
-    total : number of steps; 0 if it is not known
-    description : what stands before the bar
-    options : of `tqdm.tqdm`
+    total
+        The number of steps, or 0 if it is not known.
+    description
+        The text before the bar.
+    options
+        Those of `tqdm.tqdm`.
 
     Yields
     ------
-    The bar: `bar.update(n)` says that n more steps are done.
+    bar
+        `bar.update(n)` says that n more steps are done.
     """
-    # Where IPython has not been imported, this is no notebook, and importing it takes a moment.
+    # A notebook's kernel has imported IPython. Elsewhere, an import would only take time.
     ipython: Any = sys.modules.get("IPython")
     in_notebook = ipython is not None and hasattr(ipython.get_ipython(), "kernel")
-    stream: Any = _Output(ipython.display.display) if in_notebook else sys.stderr
-    # A log file is not a screen: there, one line every ten seconds is enough.
+    stream: Any = _CellOutput(ipython.display.display) if in_notebook else sys.stderr
+    # What is neither a notebook nor a terminal keeps each line, so there are few of them.
     seconds = 0.2 if in_notebook or stream.isatty() else 10
     bar = tqdm(
         total=total,
         desc=description,
         file=stream,
-        leave=False,
+        leave=False,  # at the end, the bar is removed
         mininterval=seconds,
-        ncols=100,
+        ncols=100,  # characters: the width of a notebook cannot be measured
         **options,
     )
     try:

@@ -11,7 +11,7 @@ def test_files_are_read_up_to_a_limit(tmp_path):
     assert checks.read_at_most(path, 5) == b"12345"
     with pytest.raises(ValueError, match="more than 4 bytes"):
         checks.read_at_most(path, 4)
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(FileNotFoundError, match="no such regular file"):
         checks.read_at_most(tmp_path, 5)
 
 

