@@ -69,7 +69,7 @@ def as_written(network: str, data: dict[str, np.ndarray], epochs: int, turns: Tu
 
 def project(network: str, data: dict[str, np.ndarray], epochs: int, turns: Turns) -> None:
     """As the notebook trains."""
-    from helpers.startup import start_tensorflow
+    from helpers.compute import start_tensorflow
 
     start_tensorflow()
     from helpers import models, training

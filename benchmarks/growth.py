@@ -51,7 +51,7 @@ def measure_one(kind: str, images: int) -> Figures:
         pixels = np.concatenate([digits.test_images, digits.train_images])[:images]
         taken = seconds(lambda: spectral_embedding(neighbour_graph(pixels)))
         return {"seconds": taken, "megabytes": peak_megabytes()}
-    from helpers.startup import start_tensorflow
+    from helpers.compute import start_tensorflow
 
     start_tensorflow()
     import keras

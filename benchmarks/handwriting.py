@@ -22,7 +22,7 @@ from sklearn.metrics import roc_auc_score
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
-from helpers.checks import InputError  # noqa: E402
+from helpers.errors import InputError  # noqa: E402
 from helpers.handwriting import HandwritingError, as_mnist, read_picture  # noqa: E402
 from helpers.variation import probability_of_superiority  # noqa: E402
 
@@ -138,7 +138,7 @@ def drawn_again(images: np.ndarray) -> np.ndarray:
 
 def readings(digits, images: np.ndarray, seeds: list[int]) -> dict[str, np.ndarray]:
     """Probabilities of the digits, by each training of each network, float32 (trainings, n, 10)."""
-    from helpers.startup import start_tensorflow
+    from helpers.compute import start_tensorflow
 
     start_tensorflow()
     import keras

@@ -23,8 +23,8 @@ import side_by_side
 import study_cost
 from measuring import HERE
 
+from helpers.compute import processor
 from helpers.data import load_mnist
-from helpers.startup import processor
 
 MEASURED, RESULTS = HERE / "measured.json", HERE / "RESULTS.md"
 # Each part, its heading in the results, and what writes what stands under it.

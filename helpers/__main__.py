@@ -17,8 +17,8 @@ from typing import Any
 
 ENVIRONMENT = "The packages are in the project's environment: use `make`, or the Python in .venv."
 try:
-    from helpers.checks import InputError, ReadableError
     from helpers.data import DataError, load_mnist
+    from helpers.errors import InputError, ReadableError
 except ModuleNotFoundError as error:
     sys.exit(f"error: {error}. {ENVIRONMENT}")
 
@@ -128,7 +128,7 @@ def retrain() -> None:
         wanted = "The project's models are trained on the complete data set"
         found = f"only a sample is at hand: {digits.sample_reason}"
         raise DataError(f"{wanted}, and {found}. {DOWNLOAD}")
-    from helpers.startup import require_portable, start_tensorflow
+    from helpers.compute import require_portable, start_tensorflow
 
     start_tensorflow()
     require_portable("What stands in models/")
@@ -173,7 +173,7 @@ def refresh(root: Path = ROOT) -> None:
     from nbclient import NotebookClient
     from nbclient.exceptions import CellExecutionError
 
-    from helpers.startup import require_portable, start_tensorflow
+    from helpers.compute import require_portable, start_tensorflow
 
     # The kernel, which has the same environment, computes as this process would.
     start_tensorflow()

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import t
 
-from helpers.embedding import isolation
+from helpers.embedding import share_of_other_digits
 from helpers.evaluation import top_pairs, wilson_columns
 from helpers.study import Run
 from helpers.variation import probability_of_superiority
@@ -131,8 +131,8 @@ def _accuracies(finals: pd.DataFrame) -> Finding:
     statements, there, here = {}, [], []
     for name in TRAINING:
         training, validation = finals.loc[name, "training %"], finals.loc[name, "validation %"]
-        statements[f"training accuracy of {name}"] = _could_be_another(TRAINING[name], training)
-        statements[f"validation accuracy of {name}"] = _could_be_another(VALIDATION[name], validation)
+        statements[f"training accuracy of {name}"] = _in_prediction_interval(TRAINING[name], training)
+        statements[f"validation accuracy of {name}"] = _in_prediction_interval(VALIDATION[name], validation)
         there.append(f"{name} {TRAINING[name]:.2f} and {VALIDATION[name]:.2f} %")
         here.append(f"{name} {_mean(training)} and {_mean(validation)} %")
     return "; ".join(there), "; ".join(here), statements
@@ -169,7 +169,7 @@ def _evenness(runs: Sequence[Run]) -> Finding:
     is_best, is_worst = _percent(accuracies.argmax(axis=1) == best), _percent(accuracies.argmin(axis=1) == worst)
     there = f"{gap:.2f} points from {best}, read best, to {worst}, read worst"
     often = f"{best} is read best in {is_best:.0f} % of trainings, {worst} worst in {is_worst:.0f} %"
-    statements = {"the gap between best and worst": _could_be_another(gap, gaps)}
+    statements = {"the gap between best and worst": _in_prediction_interval(gap, gaps)}
     statements |= {f"{best} is read best": is_best >= OFTEN, f"{worst} is read worst": is_worst >= OFTEN}
     return there, f"{_mean(gaps)} points; {often}", statements
 
@@ -186,7 +186,7 @@ def _confusions(runs: Sequence[Run]) -> Finding:
 
 def _map(runs: Sequence[Run], links: np.ndarray) -> Finding:
     """By the links that the map is drawn from: do these digits mix, and are 0 and 1 alone, and read best on average?"""
-    apart = isolation(links)
+    apart = share_of_other_digits(links)
     mix = all(apart.loc[digit, "most often to"] in group for group in ({4, 7, 9}, {3, 5, 8}) for digit in group)
     alone = sorted(apart.index[:2])
     best = sorted(np.argsort(-_label_accuracies(runs).mean(axis=0))[:2].tolist())
@@ -225,7 +225,7 @@ def _label_accuracies(runs: Sequence[Run]) -> np.ndarray:
     return 100 * counts.diagonal(axis1=1, axis2=2) / counts.sum(axis=2)
 
 
-def _could_be_another(value: float, values: Sequence[float]) -> bool:
+def _in_prediction_interval(value: float, values: Sequence[float]) -> bool:
     """Whether a value lies in the 95 % prediction interval of one more draw from a normal distribution."""
     # G. J. Hahn, W. Q. Meeker, "Statistical intervals", 1991, chapter 4. It is the wider, the more the values scatter.
     margin = t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) * np.sqrt(1 + 1 / len(values))

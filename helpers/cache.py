@@ -28,7 +28,7 @@ from typing import Any
 
 from filelock import FileLock
 
-from helpers.checks import ReadableError, read_at_most
+from helpers.errors import ReadableError, read_at_most
 
 SAVED_MODEL = "saved_model"
 HISTORY = "history.pickle"

@@ -27,7 +27,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from helpers.checks import ReadableError, describe, reason
+from helpers.errors import ReadableError, describe, reason
 from helpers.progress import progress_bar
 
 T = TypeVar("T")

@@ -79,7 +79,7 @@ def label_centres(points: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return np.stack([np.median(points[labels == digit], axis=0) for digit in range(10)])
 
 
-def spread_out(points: np.ndarray, labels: np.ndarray, avoid: np.ndarray, of_each: int = 2) -> np.ndarray:
+def farthest_points(points: np.ndarray, labels: np.ndarray, avoid: np.ndarray, of_each: int = 2) -> np.ndarray:
     """Indices of points of each digit, `of_each` many, far from each other and from the places to avoid, (m, 2).
 
     Each is farthest of all (T. F. Gonzalez, "Clustering to minimize the maximum intercluster distance", 1985).
@@ -94,7 +94,7 @@ def spread_out(points: np.ndarray, labels: np.ndarray, avoid: np.ndarray, of_eac
     return np.array(chosen)
 
 
-def links(graph: csr_matrix, labels: np.ndarray) -> np.ndarray:
+def edge_counts(graph: csr_matrix, labels: np.ndarray) -> np.ndarray:
     """Count, for any two digits, the pairs of different joined images that show them: symmetric, each pair once."""
     pairs = triu(graph, k=1).tocoo()
     counts = np.zeros((10, 10), dtype=int)
@@ -108,7 +108,7 @@ def digits_nearby(graph: csr_matrix, labels: np.ndarray) -> np.ndarray:
     return others @ np.eye(10)[labels] > 0
 
 
-def isolation(links: np.ndarray) -> pd.DataFrame:
+def share_of_other_digits(links: np.ndarray) -> pd.DataFrame:
     """What share of each digit's links lead to others, `links to others %`, fewest first, and `most often to` which."""
     same = np.diag(links)
     others = links - np.diag(same)

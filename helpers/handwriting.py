@@ -26,7 +26,7 @@ import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from scipy import ndimage
 
-from helpers.checks import InputError, describe, read_at_most
+from helpers.errors import InputError, describe, read_at_most
 
 FORMATS = ["PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF"]
 # What gives away other files near their beginning, and what is said of them; the first that fits.

@@ -12,10 +12,10 @@ import numpy as np
 import tensorflow as tf
 
 from helpers import cache
-from helpers.checks import InputError
+from helpers.compute import arithmetic, other_arithmetic
 from helpers.data import Digits
+from helpers.errors import InputError
 from helpers.models import LEARNING_RATE, LOSS, OPTIMIZER, Candidate, architecture
-from helpers.startup import arithmetic, other_arithmetic
 from helpers.training import Settings, TrainedModel, TrainingError, train
 
 MODELS = Path(__file__).parent.parent / "models"
@@ -71,7 +71,7 @@ def retrain(
 ) -> TrainedModel:
     """Train a model that comes with the project again, in its place.
 
-    Call `startup.require_portable` before, since such models have the same bits everywhere.
+    Call `compute.require_portable` before, since such models have the same bits everywhere.
 
     Raises
     ------

@@ -13,8 +13,8 @@ import pandas as pd
 import tensorflow as tf
 from keras import layers
 
-from helpers.checks import InputError, reason
 from helpers.data import normalise
+from helpers.errors import InputError, reason
 
 OPTIMIZER = "adam"  # a key of OPTIMIZERS
 LEARNING_RATE = 0.001  # Keras's default, at which the article leaves it

@@ -16,7 +16,7 @@ from IPython import get_ipython
 from PIL import Image, ImageDraw
 
 from helpers import plots
-from helpers.checks import reason
+from helpers.errors import reason
 from helpers.handwriting import as_mnist
 
 TO_DRAW = "To draw a digit here, run all cells in JupyterLab, Jupyter Notebook or VS Code."

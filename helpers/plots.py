@@ -25,7 +25,7 @@ from matplotlib.rcsetup import cycler
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 from PIL import Image
 
-from helpers.report import percent
+from helpers.tables import percent
 
 # Ten colours that colour-blind readers can tell apart too (M. A. Petroff, 2021), one per digit, in an order
 # that gives the most different ones to digits that mix in the embedding: 3, 5, 8 and 4, 7, 9 above all.

@@ -41,8 +41,8 @@ from joblib import Parallel, delayed, parallel_config
 from sklearn.metrics import confusion_matrix
 
 from helpers import cache
-from helpers.checks import ReadableError
 from helpers.data import Digits, load_mnist
+from helpers.errors import ReadableError
 from helpers.progress import progress_bar
 
 ROOT = Path(__file__).parent.parent
@@ -181,7 +181,7 @@ def run_worker(name: str, seed: int, epochs: int, fingerprint: str) -> None:
         os._exit(1)
 
     threading.Thread(target=end_with_parent, daemon=True).start()
-    from helpers.startup import start_tensorflow
+    from helpers.compute import start_tensorflow
 
     start_tensorflow(threads=1)
     from helpers import loading, models, training
@@ -292,7 +292,7 @@ def runs_of(name: str, runs: Iterable[Run]) -> list[Run]:
 
 def _describe_inputs(digits: Digits, epochs: int) -> InputsByName:
     """Start TensorFlow, and describe what a study asks of each candidate."""
-    from helpers.startup import start_tensorflow
+    from helpers.compute import start_tensorflow
 
     start_tensorflow()
     from helpers import loading, models, training
@@ -305,7 +305,7 @@ def _describe_inputs(digits: Digits, epochs: int) -> InputsByName:
 
 def _with_own_arithmetic(inputs: InputsByName) -> InputsByName:
     """Add to what is asked for the arithmetic of this process, unless that is the portable one."""
-    from helpers.startup import other_arithmetic
+    from helpers.compute import other_arithmetic
 
     own = other_arithmetic()
     if own:  # the runs have one thread, however many this process has

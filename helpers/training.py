@@ -9,8 +9,8 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from helpers.cache import History
-from helpers.checks import InputError, ReadableError, reason
 from helpers.data import Digits
+from helpers.errors import InputError, ReadableError, reason
 from helpers.models import Candidate
 from helpers.progress import progress_bar
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from helpers.startup import PORTABLE
+from helpers.compute import PORTABLE
 
 LOCK = Path(__file__).parent.parent / "requirements.lock"
 EXPECTED = {

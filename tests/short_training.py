@@ -11,7 +11,7 @@ import json
 import sys
 from typing import Any
 
-from helpers.startup import start_tensorflow
+from helpers.compute import start_tensorflow
 
 # To train with, in batches of 64, the last of 32, and to test with, in batches of 256, the last of 16, as in MNIST.
 # An emulated processor does some 50 million operations per second, so the convolutional network makes do with fewer.

@@ -144,4 +144,4 @@ def test_what_does_not_hold_is_named():
 def test_what_could_be_one_more():
     """Ten values with mean 0 and standard deviation 1: t(0.975, 9) = 2.262, times the root of 1.1."""
     values = np.array([-1, 1] * 5) * np.sqrt(0.9)
-    assert article._could_be_another(2.37, values) and not article._could_be_another(2.38, values)
+    assert article._in_prediction_interval(2.37, values) and not article._in_prediction_interval(2.38, values)

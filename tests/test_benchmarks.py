@@ -89,7 +89,7 @@ def test_measured_sections_are_the_notebooks():
         assert list(STORED["notebook"][way]) == expected
 
 
-# As `startup.processor` names one under Linux on x86-64, under Linux on arm64, on a Mac, and under Windows.
+# As `compute.processor` names one under Linux on x86-64, under Linux on arm64, on a Mac, and under Windows.
 PROCESSOR = r"\w+ family \d+ model \d+|aarch64|arm|\w+ Family \d+ Model \d+ Stepping \d+, \w+"
 MACHINE = rf"({PROCESSOR}), with [A-Z\d]+, \d+ cores; (\w+ \d[\w.+]*(, |$)){{4}}"
 

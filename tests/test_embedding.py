@@ -55,7 +55,7 @@ def test_centres_and_places_far_apart():
     points = np.stack([labels + np.tile([-1.0, 0.0, 100.0], 10), -labels], axis=1)
     assert embedding.label_centres(points, labels).tolist() == [[digit, -digit] for digit in range(10)]
     points = np.array([[0.0, 0], [1, 0], [10, 0], [10, 1], [4, 0], [2, 0]])
-    chosen = embedding.spread_out(points, np.array([3, 3, 3, 3, 3, 5]), avoid=np.array([[0.0, 0]]))
+    chosen = embedding.farthest_points(points, np.array([3, 3, 3, 3, 3, 5]), avoid=np.array([[0.0, 0]]))
     assert chosen.tolist() == [3, 4, 5]  # of the threes two, the first of them the farthest
 
 
@@ -65,10 +65,10 @@ GRAPH = csr_matrix([[1, 1, 0.5, 0.5], [1, 1, 0.5, 0], [0.5, 0.5, 1, 0], [0.5, 0,
 
 
 def test_links_isolation_and_digits_nearby_by_hand():
-    links, nearby = embedding.links(GRAPH, LABELS), embedding.digits_nearby(GRAPH, LABELS)
+    links, nearby = embedding.edge_counts(GRAPH, LABELS), embedding.digits_nearby(GRAPH, LABELS)
     assert links[3, 3] == 1 and links[3, 5] == links[5, 3] == 2 and links[3, 7] == links[7, 3] == 1
     assert links.sum() == 1 + 2 * 2 + 2 * 1
-    table = embedding.isolation(links)
+    table = embedding.share_of_other_digits(links)
     assert table.loc[3].tolist() == [pytest.approx(100 * 3 / 5), 5] and table.loc[7].tolist() == [100, 3]
     assert table["links to others %"].is_monotonic_increasing
     assert [np.flatnonzero(row).tolist() for row in nearby] == [[3, 5, 7], [3, 5], [3], [3]]

@@ -17,7 +17,7 @@ from PIL import Image, ImageDraw
 from scipy import ndimage
 
 from helpers import handwriting
-from helpers.checks import InputError
+from helpers.errors import InputError
 from helpers.handwriting import HandwritingError, as_mnist, read_picture
 
 ROOT = Path(__file__).parent.parent
@@ -522,7 +522,7 @@ def test_folder_may_have_any_name(tmp_path):
 @pytest.fixture(scope="module")
 def conv_normalised(mnist):
     """The best network. TensorFlow is started here, so that the tests above need none."""
-    from helpers.startup import start_tensorflow
+    from helpers.compute import start_tensorflow
 
     start_tensorflow()
     from helpers import models

@@ -16,8 +16,8 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
 from helpers import __main__ as commands
-from helpers.checks import InputError
 from helpers.data import DataError
+from helpers.errors import InputError
 from tests.test_notebook import CODE, source
 
 ROOT = Path(__file__).parent.parent
@@ -30,7 +30,7 @@ def test_on_the_sample_nothing_is_compared_or_replaced(mnist, monkeypatch, capsy
     commands.nbval()
     printed = capsys.readouterr()
     assert printed.out == "--nbval-lax\n" and "not compared" in printed.err
-    monkeypatch.setattr("helpers.startup.start_tensorflow", lambda: pytest.fail("it went on to train"))
+    monkeypatch.setattr("helpers.compute.start_tensorflow", lambda: pytest.fail("it went on to train"))
     with pytest.raises(DataError, match="trained on the complete data set"):
         commands.retrain()
     with pytest.raises(DataError, match="study is of the complete data set"):
@@ -39,9 +39,9 @@ def test_on_the_sample_nothing_is_compared_or_replaced(mnist, monkeypatch, capsy
 
 @pytest.mark.tensorflow
 def test_what_is_committed_is_computed_portably_or_not_at_all(mnist, tmp_path, monkeypatch):
-    from helpers import startup
+    from helpers import compute
 
-    startup.start_tensorflow()
+    compute.start_tensorflow()
     from helpers import loading
 
     monkeypatch.setenv("MNIST_COMPUTE", "native")
@@ -279,7 +279,7 @@ def project(tmp_path, monkeypatch):
     monkeypatch.setenv("MNIST_DATA", "sample")
     # These notebooks compute nothing.
     for name in ("start_tensorflow", "require_portable"):
-        monkeypatch.setattr(f"helpers.startup.{name}", lambda *_: None)
+        monkeypatch.setattr(f"helpers.compute.{name}", lambda *_: None)
     _write(tmp_path, {name: content for name, content in HOSTILE.items() if "kernel" in name})
     monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "jupyter"))
 

@@ -221,11 +221,11 @@ def test_committed_study_is_of_these_networks(committed, mnist, tmp_path, monkey
 @pytest.mark.tensorflow
 def test_a_study_of_other_arithmetic_is_shown_only_where_that_is_in_use(committed, mnist, tmp_path, monkeypatch):
     """The committed study, whose arithmetic is the portable one, is shown everywhere."""
-    from helpers import models, startup
+    from helpers import compute, models
     from helpers.loading import describe_inputs
     from helpers.training import Settings
 
-    startup.start_tensorflow()
+    compute.start_tensorflow()
     arguments = models.CANDIDATES, mnist, Settings()
     monkeypatch.setenv("MNIST_COMPUTE", "native")
     assert study.matching_runs(*arguments) == committed
@@ -235,7 +235,7 @@ def test_a_study_of_other_arithmetic_is_shown_only_where_that_is_in_use(committe
     path = write(tmp_path / "runs.jsonl", native)
     assert study.matching_runs(*arguments, path) == native
     monkeypatch.delenv("MNIST_COMPUTE")
-    assert study.matching_runs(*arguments, path) == [] or startup.deviations()
+    assert study.matching_runs(*arguments, path) == [] or compute.deviations()
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from test_browser import NOW, SHOTS, browser, choose, jupyterlab, opened, run_al
 from tests.thorough.test_colours import contrast
 
 SOURCES = [
-    "from helpers.startup import start_tensorflow\nstart_tensorflow()\nfrom helpers import models, pad\n"
+    "from helpers.compute import start_tensorflow\nstart_tensorflow()\nfrom helpers import models, pad\n"
     "from helpers.data import load_mnist\nfrom helpers.loading import train_or_load\n"
     "from helpers.training import Settings",
     "digits = load_mnist()\ncandidates = models.DENSE, models.CONV, models.CONV_NORMALISED\n"

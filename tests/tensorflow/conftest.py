@@ -2,7 +2,7 @@
 
 import pytest
 
-from helpers.startup import start_tensorflow
+from helpers.compute import start_tensorflow
 
 start_tensorflow()
 from helpers import cache, loading  # noqa: E402  TensorFlow must be started first

@@ -9,7 +9,7 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-from helpers.startup import start_tensorflow
+from helpers.compute import start_tensorflow
 
 start_tensorflow()
 import tensorflow as tf  # noqa: E402  once it is started

@@ -14,7 +14,7 @@ from unittest.mock import Mock
 import numpy as np
 import pytest
 
-from helpers.startup import deviations, start_tensorflow
+from helpers.compute import deviations, start_tensorflow
 
 start_tensorflow()
 from keras import layers  # noqa: E402  TensorFlow must be started first

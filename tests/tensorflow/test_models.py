@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from helpers.startup import start_tensorflow
+from helpers.compute import start_tensorflow
 
 start_tensorflow()
 import keras  # noqa: E402  TensorFlow must be started first
@@ -13,7 +13,7 @@ import tensorflow as tf  # noqa: E402
 from keras import layers  # noqa: E402
 
 from helpers import models  # noqa: E402
-from helpers.checks import InputError  # noqa: E402
+from helpers.errors import InputError  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
 

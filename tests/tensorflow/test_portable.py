@@ -12,18 +12,18 @@ import sysconfig
 from pathlib import Path
 
 import pytest
-
-from helpers import startup
 from tests.test_startup import HOSTILE
 
+from helpers import compute
+
 WHY = "bits are promised for x86-64 processors with AVX2, under Linux"
-pytestmark = [pytest.mark.portable, pytest.mark.skipif(not startup._has_avx2(), reason=WHY)]
+pytestmark = [pytest.mark.portable, pytest.mark.skipif(not compute._has_avx2(), reason=WHY)]
 ROOT = Path(__file__).parents[2]
 STORED = json.loads((ROOT / "tests" / "portable.json").read_text(encoding="utf-8"))["digests"]
 QEMU = shutil.which("qemu-x86_64")
 # With caches of other sizes than most, and as one maker and the other have built them.
 PROCESSORS = ("Haswell", "EPYC-Milan")
-CLEAN = {name: value for name, value in os.environ.items() if name not in {*startup.PORTABLE, "MNIST_COMPUTE"}}
+CLEAN = {name: value for name, value in os.environ.items() if name not in {*compute.PORTABLE, "MNIST_COMPUTE"}}
 
 
 def start(command, **environment):

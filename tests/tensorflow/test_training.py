@@ -6,15 +6,15 @@ from unittest.mock import Mock
 import numpy as np
 import pytest
 
-from helpers.startup import start_tensorflow
+from helpers.compute import start_tensorflow
 
 start_tensorflow()
 import keras  # noqa: E402  TensorFlow must be started first
 from keras import layers  # noqa: E402
 
 from helpers import models, training  # noqa: E402
-from helpers.checks import InputError  # noqa: E402
 from helpers.data import one_hot  # noqa: E402
+from helpers.errors import InputError  # noqa: E402
 from helpers.training import Settings  # noqa: E402
 from tests.small_networks import CONV, FLAT, SETTINGS, flat_after, times_in_test  # noqa: E402
 

@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from helpers.checks import InputError
+from helpers.errors import InputError
 
 # TensorFlow reads these when it is imported. It uses the library oneDNN for every operation that
 # oneDNN has, and oneDNN uses AVX2 but no newer instructions. A user's own value is respected.

@@ -9,8 +9,8 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-from helpers import startup
-from helpers.checks import InputError
+from helpers import compute
+from helpers.errors import InputError
 from tests.same_bits import is_portable
 
 ROOT = Path(__file__).parent.parent
@@ -18,7 +18,7 @@ ROOT = Path(__file__).parent.parent
 
 def python(program, **environment):
     """What a new process prints, and then what it says on stderr."""
-    command, ours = [sys.executable, "-c", program], (*startup.PREFIXES, "MNIST_COMPUTE")
+    command, ours = [sys.executable, "-c", program], (*compute.PREFIXES, "MNIST_COMPUTE")
     clean = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     environment = clean | environment
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
@@ -31,7 +31,7 @@ def test_tensorflow_starts_silently_deterministic_and_with_these_threads():
     """In a process of its own, since TensorFlow speaks when it is first imported, and keeps its threads."""
     said = python(
         "import sys; sys.ps1 = '>>> '  # as in a notebook, where TensorFlow says more\n"
-        "from helpers.startup import start_tensorflow; start_tensorflow(threads=1); start_tensorflow(threads=1)\n"
+        "from helpers.compute import start_tensorflow; start_tensorflow(threads=1); start_tensorflow(threads=1)\n"
         "from tensorflow.python.framework.config import is_op_determinism_enabled\n"
         "import tempfile, tensorflow as tf; tf.saved_model.save(tf.Module(), tempfile.mkdtemp())\n"
         "print(is_op_determinism_enabled(), tf.config.threading.get_intra_op_parallelism_threads())\n"
@@ -43,9 +43,9 @@ def test_tensorflow_starts_silently_deterministic_and_with_these_threads():
 
 
 def test_what_is_held_back_is_shown_if_something_fails(capfd):
-    with startup._silent_stderr():
+    with compute._silent_stderr():
         os.write(2, b"chatter")
-    with pytest.raises(ImportError), startup._silent_stderr():
+    with pytest.raises(ImportError), compute._silent_stderr():
         os.write(2, b"the reason")
         raise ImportError
     assert capfd.readouterr().err == "the reason"
@@ -53,10 +53,10 @@ def test_what_is_held_back_is_shown_if_something_fails(capfd):
 
 @pytest.mark.tensorflow
 def test_only_the_modules_about_networks_import_tensorflow():
-    """And `startup` imports no large library."""
-    others = {path.stem for path in (ROOT / "helpers").glob("[a-z]*.py")} - {"models", "training", "startup"}
+    """And `compute` imports no large library."""
+    others = {path.stem for path in (ROOT / "helpers").glob("[a-z]*.py")} - {"models", "training", "loading", "compute"}
     said = python(
-        "import sys, helpers.startup\n"
+        "import sys, helpers.compute\n"
         "print(*{'pandas', 'scipy', 'sklearn', 'matplotlib', 'mlxtend'} & set(sys.modules))\n"
         f"import {', '.join(f'helpers.{module}' for module in sorted(others))}\n"
         "print(*{'tensorflow', 'keras'} & set(sys.modules))"
@@ -68,7 +68,7 @@ def test_only_the_modules_about_networks_import_tensorflow():
 @pytest.mark.tensorflow
 def test_errors_reach_a_notebook_in_a_sentence():
     """Those that the project foresees; others keep their traceback."""
-    start = "from helpers.startup import start_tensorflow\nstart_tensorflow()\nfrom helpers import models, training"
+    start = "from helpers.compute import start_tensorflow\nstart_tensorflow()\nfrom helpers import models, training"
     foreseen = {
         "training.Settings(epochs=0)": "InputError: epochs: expected a whole number from 1 to 429",
         "models.Candidate('flat', models.conv_layers, (784,)).build()": "InputError: flat: Keras cannot make a network",
@@ -89,24 +89,24 @@ def test_errors_reach_a_notebook_in_a_sentence():
 def started(before="", after="", **environment):
     """Variables, arithmetic and notices of a new process that starts TensorFlow."""
     said = python(
-        f"import json, os, sys\n{before}\nfrom helpers import startup\nstartup.start_tensorflow()\n"
-        "shown = startup.arithmetic(), startup.notices()\n"
+        f"import json, os, sys\n{before}\nfrom helpers import compute\nstartup.start_tensorflow()\n"
+        "shown = compute.arithmetic(), compute.notices()\n"
         f"{after}\n"
-        "variables = {name: os.environ.get(name) for name in (*startup.PORTABLE, 'MNIST_COMPUTE')}\n"
+        "variables = {name: os.environ.get(name) for name in (*compute.PORTABLE, 'MNIST_COMPUTE')}\n"
         "print(json.dumps([variables, *shown]))",
         **environment,
     )
     return json.loads(said.splitlines()[0])
 
 
-on_avx2 = pytest.mark.skipif(not startup._has_avx2(), reason="needs an x86-64 processor with AVX2, under Linux")
+on_avx2 = pytest.mark.skipif(not compute._has_avx2(), reason="needs an x86-64 processor with AVX2, under Linux")
 
 
 @on_avx2
 @pytest.mark.tensorflow
 def test_arithmetic_is_portable_unless_told_otherwise():
     variables, arithmetic, notices = started()
-    assert variables == startup.PORTABLE | {"MNIST_COMPUTE": None} and notices == []
+    assert variables == compute.PORTABLE | {"MNIST_COMPUTE": None} and notices == []
     assert is_portable(arithmetic) and (arithmetic["threads"], arithmetic["device"]) == ("2", "CPU")
     assert re.fullmatch(r"\w+ family \d+ model \d+", arithmetic["processor"])  # a virtual machine may give any name
 
@@ -171,7 +171,7 @@ def test_arithmetic_names_no_instructions_that_a_processor_has_not():
         ("", {"TF_ENABLE_ONEDNN_OPTS": "0"}, "TF_ENABLE_ONEDNN_OPTS is 0 instead of 1 in this run: last digits"),
         ("", {"MNIST_COMPUTE": "native"}, "MNIST_COMPUTE=native was set for this run: last digits may differ"),
         ("import tensorflow", {}, "TensorFlow was imported before the project could prepare it: last digits"),
-        ("from helpers import startup; startup._has_avx2 = lambda: False", {}, "This machine is no x86-64 processor"),
+        ("from helpers import compute; compute._has_avx2 = lambda: False", {}, "This machine is no x86-64 processor"),
     ],
     ids=["instructions", "oneDNN", "native", "imported before", "no AVX2"],
 )
@@ -199,4 +199,4 @@ def test_a_visible_gpu_is_left_idle_unless_asked_for(compute, said):
 def test_another_way_to_compute_is_an_error(monkeypatch):
     monkeypatch.setenv("MNIST_COMPUTE", "fast")
     with pytest.raises(InputError, match="^MNIST_COMPUTE is 'fast'; expected portable, native or gpu. Set it"):
-        startup.start_tensorflow()
+        compute.start_tensorflow()

@@ -2,17 +2,17 @@
 
 import pytest
 
-from helpers import checks
+from helpers import errors
 
 
 def test_files_are_read_up_to_a_limit(tmp_path):
     path = tmp_path / "file"
     path.write_bytes(b"12345")
-    assert checks.read_at_most(path, 5) == b"12345"
+    assert errors.read_at_most(path, 5) == b"12345"
     with pytest.raises(ValueError, match="more than 4 bytes"):
-        checks.read_at_most(path, 4)
+        errors.read_at_most(path, 4)
     with pytest.raises(FileNotFoundError, match="no such regular file"):
-        checks.read_at_most(tmp_path, 5)
+        errors.read_at_most(tmp_path, 5)
 
 
 @pytest.mark.parametrize(
@@ -33,4 +33,4 @@ def test_files_are_read_up_to_a_limit(tmp_path):
     ],
 )
 def test_reason_in_what_keras_and_tensorflow_say(said, reason):
-    assert checks.reason(ValueError(said)) == reason
+    assert errors.reason(ValueError(said)) == reason
