@@ -89,7 +89,7 @@ def test_errors_reach_a_notebook_in_a_sentence():
 def started(before="", after="", **environment):
     """Variables, arithmetic and notices of a new process that starts TensorFlow."""
     said = python(
-        f"import json, os, sys\n{before}\nfrom helpers import compute\nstartup.start_tensorflow()\n"
+        f"import json, os, sys\n{before}\nfrom helpers import compute\ncompute.start_tensorflow()\n"
         "shown = compute.arithmetic(), compute.notices()\n"
         f"{after}\n"
         "variables = {name: os.environ.get(name) for name in (*compute.PORTABLE, 'MNIST_COMPUTE')}\n"

@@ -12,7 +12,7 @@ import sysconfig
 from pathlib import Path
 
 import pytest
-from tests.test_startup import HOSTILE
+from tests.test_compute import HOSTILE
 
 from helpers import compute
 
