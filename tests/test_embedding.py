@@ -15,18 +15,20 @@ def graph(sample):
 
 @pytest.mark.thorough
 def test_embedding_of_real_digits(sample, graph):
-    """The one that scikit-learn makes of the pixels in a single step, as in the article."""
+    """The map is the one that scikit-learn makes of the pixels in one step, as in the article."""
     points = embedding.spectral_embedding(graph)
     pixels = normalise(sample.test_images).reshape(1_000, -1)
-    settings = {"affinity": "nearest_neighbors", "n_neighbors": 5, "random_state": 12345, "eigen_solver": "arpack"}
+    neighbours = {"affinity": "nearest_neighbors", "n_neighbors": 5}
+    method = SpectralEmbedding(2, **neighbours, random_state=12345, eigen_solver="arpack")
     assert points.shape == (1_000, 2)
-    assert np.array_equal(points, SpectralEmbedding(2, **settings).fit_transform(pixels))
+    assert np.array_equal(points, method.fit_transform(pixels))
     assert np.array_equal(points, embedding.spectral_embedding(graph))
 
 
 def test_neighbour_graph(sample, graph):
     """Each image is joined to itself and its four nearest, and to those it is a nearest one of."""
-    assert abs(graph - graph.T).nnz == 0 and set(graph.data) == {0.5, 1.0} and (graph.diagonal() == 1).all()
+    assert abs(graph - graph.T).nnz == 0
+    assert set(graph.data) == {0.5, 1.0} and (graph.diagonal() == 1).all()
     pixels = normalise(sample.test_images).reshape(1_000, -1)
     nearest = np.linalg.norm(pixels - pixels[7], axis=1).argsort()[:5]
     assert (graph[7].toarray()[0, nearest] > 0).all() and graph.sum() == pytest.approx(5_000)
@@ -34,7 +36,7 @@ def test_neighbour_graph(sample, graph):
 
 
 def test_large_graphs_have_the_same_map(graph, monkeypatch):
-    """As exact as the factorised one, in the same directions; the same to the last bit each time."""
+    """It is as exact, points the same way, and is the same to the last bit each time."""
     exact = embedding.spectral_embedding(graph)
     monkeypatch.setattr(embedding, "FACTORISED_UP_TO", 0)
     points = embedding.spectral_embedding(graph)
@@ -50,12 +52,17 @@ def test_a_large_graph_in_pieces_is_said_to_be(graph, monkeypatch):
         embedding.spectral_embedding(block_diag([graph, graph], format="csr"))
 
 
-def test_centres_and_places_far_apart():
+def test_label_centres():
     labels = np.arange(10).repeat(3)
     points = np.stack([labels + np.tile([-1.0, 0.0, 100.0], 10), -labels], axis=1)
-    assert embedding.label_centres(points, labels).tolist() == [[digit, -digit] for digit in range(10)]
+    centres = embedding.label_centres(points, labels)
+    assert centres.tolist() == [[digit, -digit] for digit in range(10)]
+
+
+def test_farthest_points():
     points = np.array([[0.0, 0], [1, 0], [10, 0], [10, 1], [4, 0], [2, 0]])
-    chosen = embedding.farthest_points(points, np.array([3, 3, 3, 3, 3, 5]), avoid=np.array([[0.0, 0]]))
+    labels = np.array([3, 3, 3, 3, 3, 5])
+    chosen = embedding.farthest_points(points, labels, avoid=np.array([[0.0, 0]]))
     assert chosen.tolist() == [3, 4, 5]  # of the threes two, the first of them the farthest
 
 
@@ -64,12 +71,14 @@ LABELS = np.array([3, 3, 5, 7])
 GRAPH = csr_matrix([[1, 1, 0.5, 0.5], [1, 1, 0.5, 0], [0.5, 0.5, 1, 0], [0.5, 0, 0, 1]])
 
 
-def test_links_isolation_and_digits_nearby_by_hand():
-    links, nearby = embedding.edge_counts(GRAPH, LABELS), embedding.digits_nearby(GRAPH, LABELS)
+def test_edge_counts_and_digits_nearby_by_hand():
+    links = embedding.edge_counts(GRAPH, LABELS)
+    nearby = embedding.digits_nearby(GRAPH, LABELS)
     assert links[3, 3] == 1 and links[3, 5] == links[5, 3] == 2 and links[3, 7] == links[7, 3] == 1
     assert links.sum() == 1 + 2 * 2 + 2 * 1
     table = embedding.share_of_other_digits(links)
-    assert table.loc[3].tolist() == [pytest.approx(100 * 3 / 5), 5] and table.loc[7].tolist() == [100, 3]
+    assert table.loc[3].tolist() == [pytest.approx(100 * 3 / 5), 5]
+    assert table.loc[7].tolist() == [100, 3]
     assert table["links to others %"].is_monotonic_increasing
     assert [np.flatnonzero(row).tolist() for row in nearby] == [[3, 5, 7], [3, 5], [3], [3]]
 
@@ -83,4 +92,5 @@ def test_correlation_is_spearmans():
     correlation, p = embedding.link_confusion_correlation(links, shuffled, permutations=99)
     assert correlation == pytest.approx(expected) and p > 0.05
     # With themselves: no other of 99 orders of the digits does as well.
-    assert embedding.link_confusion_correlation(links, article.CONFUSION, 99) == (pytest.approx(1), 0.01)
+    correlation, p = embedding.link_confusion_correlation(links, article.CONFUSION, 99)
+    assert correlation == pytest.approx(1) and p == 0.01

@@ -1,8 +1,8 @@
-"""Colours can be told apart by colour-blind readers too, and text can be read on them.
+"""Colour-blind readers too can tell the colours apart, and read the text on them.
 
-Deuteranopia and protanopia, which with their milder forms are about one man's in twelve, are simulated after G. M.
-Machado, M. M. Oliveira and L. A. F. Fernandes (2009). Differences are CIEDE2000, in which about 1 is the least that a
-careful observer notices between large fields side by side.
+About one man in twelve has deuteranopia, protanopia or a milder form of these. They are simulated
+after G. M. Machado, M. M. Oliveira and L. A. F. Fernandes (2009). Differences are CIEDE2000. The
+least that a careful observer notices between large fields side by side is about 1.
 """
 
 import colour
@@ -14,7 +14,8 @@ import pytest
 from helpers import plots
 
 VISIONS = [None, "Deuteranomaly", "Protanomaly"]  # at full strength: deuteranopia, protanopia
-# Points of a few pixels, not side by side, need a multiple of the least difference: ten times, and more where they mix.
+# Points of a few pixels, not side by side, need a multiple of the least difference: ten times, and
+# more where they mix.
 LIMIT, MIXED_LIMIT = 10, 25  # tab10 and jet, seen so, come to less than 5
 # Of the pairs that are most often among each other's ten nearest points in the embedding.
 OVERLAPPING = [(3, 5), (3, 8), (5, 8), (4, 7), (4, 9), (7, 9)]
@@ -26,14 +27,14 @@ def linear_light(colors) -> np.ndarray:
 
 
 def contrast(text, ground) -> float:
-    """As the Web Content Accessibility Guidelines, WCAG 2.2, define it."""
+    """Compute it as the Web Content Accessibility Guidelines, WCAG 2.2, define it."""
     dark, light = sorted(linear_light([text, ground]) @ (0.2126, 0.7152, 0.0722))
     return (light + 0.05) / (dark + 0.05)
 
 
 def seen(colors, vision: str | None) -> np.ndarray:
-    """What colours become, sRGB, shape (n, 3): the matrix is for linear light."""
-    linear = linear_light(colors)
+    """Return what colours become: sRGB, shape (n, 3)."""
+    linear = linear_light(colors)  # for which the matrix is made
     if vision:
         linear = np.clip(linear @ colour.matrix_cvd_Machado2009(vision, 1.0).T, 0, 1)
     return colour.models.eotf_inverse_sRGB(linear)
@@ -72,5 +73,6 @@ def test_counts_can_be_read_on_every_shade():
     on = {text.get_position()[::-1]: text.get_color() for text in MATRIX.texts}
     assert len(on) == 100
     for place, ink in on.items():
-        shade = MATRIX.patches[0].get_facecolor() if place[0] == place[1] else CMAP(SHARES[place] / 99)
+        on_diagonal = place[0] == place[1]
+        shade = MATRIX.patches[0].get_facecolor() if on_diagonal else CMAP(SHARES[place] / 99)
         assert contrast(ink, shade) > 4.5
