@@ -3,7 +3,8 @@
 An entry is a folder::
 
     saved_model/       a TensorFlow SavedModel
-    history.pickle     the training's history: accuracy and loss, epoch by epoch
+    history.pickle     the training's history: accuracy and loss, epoch by epoch, in the format
+                       that the article's cache has
     manifest.json      the training's inputs (what was asked for) and environment (versions and
                        arithmetic), and the SHA-256 of every file
 
@@ -75,7 +76,7 @@ class Entry:
 
 @contextmanager
 def locked(root: Path) -> Iterator[None]:
-    """Keep other processes out of a cache, and clear away what killed ones have left there.
+    """Keep other processes out of a cache, and clear away what killed processes have left there.
 
     Raises
     ------
@@ -85,7 +86,7 @@ def locked(root: Path) -> Iterator[None]:
     root.mkdir(parents=True, exist_ok=True)
     with FileLock(root / ".lock", timeout=LOCK_SECONDS):
         for temporary in [*root.glob(".*.writing"), *root.glob("*/.*.writing")]:
-            # The pattern also fits folders inside an entry. Those are somebody else's.
+            # The second pattern also fits folders inside an entry, which aren't ours to remove.
             if not (temporary.parent / MANIFEST).exists():
                 _clear(temporary)
         yield
@@ -216,10 +217,10 @@ def read_history(path: Path) -> History:
         if not _is_history(history):
             expected = "a dict of text keys, each with an equally long list of finite floats"
             raise ValueError(f"expected {expected}")
-        # Other pickles hold the same history, and perhaps more behind its end.
+        # A different pickle could give the same history, and carry more bytes behind its end.
         if pickle.dumps(history, PROTOCOL) != content:
             raise ValueError("expected the very bytes that this project writes")
-        # `isfinite` raises an error for what is no number, which is caught below.
+        # For what is no number, `isfinite` raises an error, which is caught below.
         if not all(map(math.isfinite, itertools.chain(*history.values()))):
             raise ValueError("a value is not finite")
     except Exception as error:  # an unpickler may raise any
@@ -229,7 +230,7 @@ def read_history(path: Path) -> History:
 
 
 def _is_history(history: Any) -> bool:
-    """Whether this is a dict of texts and of equally long lists that are not empty."""
+    """Whether this is a dict from texts to equally long lists that are not empty."""
     if not isinstance(history, dict) or not all(isinstance(each, list) for each in history.values()):
         return False
     key_types = {type(key) for key in history}
@@ -269,14 +270,17 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
             raise ValueError
         if _sealed(manifest) != content or (folder / MANIFEST).is_symlink():
             raise CacheError(f"damaged: {MANIFEST} has changed")
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        what = "is missing" if isinstance(error, FileNotFoundError) else "is no manifest"
-        raise CacheError(f"damaged: {MANIFEST} {what}") from None
+    except FileNotFoundError:
+        raise CacheError(f"damaged: {MANIFEST} is missing") from None
+    except OSError as error:
+        raise CacheError(f"damaged: {MANIFEST} cannot be read ({error.strerror})") from None
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise CacheError(f"damaged: {MANIFEST} is no manifest") from None
     return manifest
 
 
 def _sealed(manifest: Mapping[str, Any]) -> bytes:
-    """Return the bytes of a manifest's file, which end in a seal: the SHA-256 of what is before."""
+    """Return the bytes of a manifest's file, with a seal at its end: the SHA-256 of the rest."""
     seal = hashlib.sha256(json.dumps(manifest).encode()).hexdigest()
     return json.dumps({**manifest, "seal": seal}, indent=2).encode() + b"\n"
 

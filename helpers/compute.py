@@ -22,11 +22,11 @@ from pathlib import Path
 
 from helpers.errors import InputError
 
-# TensorFlow reads these when it is imported. It uses the library oneDNN for every operation that
-# oneDNN has, and oneDNN uses AVX2 but no newer instructions. A user's own value is respected.
+# TensorFlow reads these when it is imported. They make it use the library oneDNN for every operation
+# that oneDNN has, and oneDNN use AVX2 but no newer instructions. A user's own value is respected.
 PORTABLE = {"TF_ENABLE_ONEDNN_OPTS": "1", "ONEDNN_MAX_CPU_ISA": "AVX2"}
-# Keras would read its settings from a file in the home folder. Here it finds none, so it takes its
-# defaults and writes them there. A user's own value is overwritten.
+# Keras reads its settings from keras.json in this folder instead of the home folder. At its first
+# start it writes its defaults there. A user's own value is overwritten.
 KERAS = {
     "KERAS_BACKEND": "tensorflow",
     "KERAS_HOME": str(Path(__file__).parent.parent / "build" / "keras"),
@@ -45,15 +45,15 @@ DIGITS_MAY_DIFFER = "last digits may differ from those of other machines"
 def start_tensorflow(threads: int = 0) -> None:
     """Import TensorFlow without its start-up messages, and make it deterministic.
 
-    Call this before anything else imports TensorFlow. The first call removes environment variables
-    that may change what TensorFlow computes (`PREFIXES`) from this process.
+    Call this before anything else imports TensorFlow. If this call imports it, it first removes
+    environment variables that may change what TensorFlow computes (`PREFIXES`) from this process.
 
     Parameters
     ----------
     threads
-        How many threads TensorFlow may use. In the first call, 0 stands for `THREADS` if the
-        arithmetic is to be portable, and for TensorFlow's own choice if not. Later, 0 leaves the
-        number as it is.
+        How many threads TensorFlow may use. If this call imports TensorFlow, 0 stands for `THREADS`
+        where the arithmetic is to be portable, and for TensorFlow's own choice elsewhere. Otherwise
+        0 leaves the number as it is.
 
     Raises
     ------
@@ -63,12 +63,12 @@ def start_tensorflow(threads: int = 0) -> None:
         If TensorFlow has already computed with another number of threads.
     """
     mode = _mode()
-    is_first = "tensorflow" not in sys.modules
-    if is_first:
+    imports_it = "tensorflow" not in sys.modules
+    if imports_it:
         for name in _unknown_variables():
             del os.environ[name]
     os.environ |= KERAS
-    if mode == "portable" and is_first:
+    if mode == "portable" and imports_it:
         for name, value in PORTABLE.items():
             os.environ.setdefault(name, value)
         threads = threads or THREADS
@@ -90,40 +90,44 @@ def start_tensorflow(threads: int = 0) -> None:
     if threads:
         tf.config.threading.set_intra_op_parallelism_threads(threads)
         tf.config.threading.set_inter_op_parallelism_threads(threads)
-    if mode != "gpu" and is_first:
+    # If TensorFlow has looked for devices before, this would raise. `deviations` reports it then.
+    if mode != "gpu" and imports_it:
         tf.config.set_visible_devices([], "GPU")
-    if is_first and not _is_x86():
+    if imports_it and not _is_x86():
         # On arm64, oneDNN reads /sys when it is first used, and complains if that isn't mounted.
         with _silent_stderr():
             tf.linalg.matmul(tf.ones((8, 8)), tf.ones((8, 8)))
 
 
 def deviations() -> list[str]:
-    """List the reasons why this process may give other bits than others, one sentence each.
+    """List the reasons why bits may differ from those of other machines, one sentence each.
 
     Call this after `start_tensorflow`. The list is empty where the same bits are promised.
     """
     import tensorflow as tf
 
     found = []
-    if (mode := _mode()) != "portable":
+    mode = _mode()
+    # `start_tensorflow` sets these variables if it is the first to import TensorFlow.
+    is_prepared = PORTABLE.keys() <= os.environ.keys()
+    if mode != "portable":
         found.append(f"MNIST_COMPUTE={mode} was set for this run")
-    else:
-        for name, value in PORTABLE.items():
-            if (set_to := os.environ.get(name, value)) != value:
-                found.append(f"{name} is {set_to} instead of {value} in this run")
+    elif not is_prepared:
+        found.append("TensorFlow was imported before the project could prepare it")
+    for name, value in PORTABLE.items():
+        set_to = os.environ.get(name, value)
+        if set_to != value:
+            found.append(f"{name} is {set_to} instead of {value} in this run")
+    if mode == "portable" and is_prepared:
         threads = tf.config.threading.get_intra_op_parallelism_threads()
-        # `start_tensorflow` sets these only if it is the first to import TensorFlow.
-        if not PORTABLE.keys() <= os.environ.keys():
-            found.append("TensorFlow was imported before the project could prepare it")
-        elif not 1 <= threads <= THREADS:
+        if not 1 <= threads <= THREADS:
             found.append(f"TensorFlow has {threads or 'its own choice of'} threads, not {THREADS}")
         if tf.config.get_visible_devices("GPU"):
             found.append("A GPU takes part in this run")
     # `start_tensorflow` has removed these, unless something else imported TensorFlow before.
     found += [f"{name} is set in this run" for name in _unknown_variables()]
-    if not _has_avx2():
-        found.append("This machine is no x86-64 processor with AVX2 under Linux")
+    if not _is_portable_machine():
+        found.append("This is not Linux on an x86-64 processor with AVX2")
     return [f"{each}: {DIGITS_MAY_DIFFER}." for each in found]
 
 
@@ -136,13 +140,13 @@ def notices() -> list[str]:
 
     found = deviations()
     if _mode() == "portable" and tf.config.list_physical_devices("GPU"):
-        idle = "There is a GPU, which this run left idle; MNIST_COMPUTE=gpu lets it be used"
-        found.append(f"{idle}: {DIGITS_MAY_DIFFER}.")
+        idle = "There is a GPU, which this run left idle"
+        found.append(f"{idle}. MNIST_COMPUTE=gpu lets it be used; then {DIGITS_MAY_DIFFER}.")
     return found
 
 
 def require_portable(what: str) -> None:
-    """Raise an InputError if this process may give other bits than others.
+    """Raise an InputError if bits may differ from those of other machines.
 
     Call this after `start_tensorflow`.
 
@@ -156,7 +160,7 @@ def require_portable(what: str) -> None:
         raise InputError(f"{what} must be computed portably. {' '.join(found)} {advice}")
 
 
-def other_arithmetic() -> dict[str, dict[str, str]]:
+def arithmetic_unless_portable() -> dict[str, dict[str, str]]:
     """Return the part of a training's identity that says how TensorFlow computes.
 
     Returns
@@ -176,14 +180,16 @@ def arithmetic() -> dict[str, str]:
     option = os.environ.get("TF_ENABLE_ONEDNN_OPTS", "auto")
     # Only on x86-64 does this limit have a meaning.
     instructions = os.environ.get("ONEDNN_MAX_CPU_ISA", "all") if _is_x86() else "all"
+    if option != "1":
+        instructions = f"TF_ENABLE_ONEDNN_OPTS={option}, {instructions}"
     simd = np.show_config(mode="dicts")["SIMD Extensions"]
     # Digests instead of values, because those of other programs, such as Terraform, may be secrets.
     unknown = {name: _digest(os.environ[name]) for name in _unknown_variables()}
     return {
         "system": f"{platform.system()} {platform.machine()}",
         "processor": processor(),
-        "AVX2": "yes" if _has_avx2() else "no",
-        "oneDNN": instructions if option == "1" else f"TF_ENABLE_ONEDNN_OPTS={option}",
+        "AVX2": "yes" if _is_portable_machine() else "no" if _cpuinfo() else "unknown",
+        "oneDNN": instructions,
         "NumPy SIMD": (simd.get("found") or simd["baseline"])[-1],
         "threads": str(tf.config.threading.get_intra_op_parallelism_threads()),
         "device": "GPU" if tf.config.get_visible_devices("GPU") else "CPU",
@@ -192,7 +198,7 @@ def arithmetic() -> dict[str, str]:
 
 
 def processor() -> str:
-    """Return the processor's maker, family and model; its name is what a virtual machine invents."""
+    """Return the processor's maker, family and model, not its name, which may be invented."""
     found = _cpuinfo()
     if {"vendor_id", "cpu family", "model"} <= found.keys():
         return f"{found['vendor_id']} family {found['cpu family']} model {found['model']}"
@@ -226,7 +232,7 @@ def _is_x86() -> bool:
     return platform.machine() in ("x86_64", "AMD64")
 
 
-def _has_avx2() -> bool:
+def _is_portable_machine() -> bool:
     """Whether this is Linux on an x86-64 processor with AVX2."""
     return platform.machine() == "x86_64" and "avx2" in _cpuinfo().get("flags", "").split()
 
@@ -244,13 +250,13 @@ def _silent_stderr() -> Iterator[None]:
     # TensorFlow 2.21 writes two lines there before it looks at TF_CPP_MIN_LOG_LEVEL, and a Jupyter
     # kernel would store them, with their clock times, in the notebook.
     sys.stderr.flush()
-    with tempfile.TemporaryFile() as held, os.fdopen(os.dup(2), "wb") as kept:
-        os.dup2(held.fileno(), 2)
+    with tempfile.TemporaryFile() as captured, os.fdopen(os.dup(2), "wb") as original:
+        os.dup2(captured.fileno(), 2)
         try:
             yield
         except Exception:  # an interrupt is no reason to show it
-            held.seek(0)
-            kept.write(held.read())
+            captured.seek(0)
+            original.write(captured.read())
             raise
         finally:
-            os.dup2(kept.fileno(), 2)
+            os.dup2(original.fileno(), 2)

@@ -2,7 +2,8 @@
 
 import platform
 import re
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from helpers import cache
-from helpers.compute import arithmetic, other_arithmetic
+from helpers.compute import arithmetic, arithmetic_unless_portable
 from helpers.data import Digits
 from helpers.errors import InputError
 from helpers.models import LEARNING_RATE, LOSS, OPTIMIZER, Candidate, architecture
@@ -35,24 +36,20 @@ def train_or_load(
 
     Notes
     -----
-    The models that come with the project stand in ``models/<name>``. They were computed portably,
+    The models that come with the project are in ``models/<name>``. They were computed portably,
     and are loaded whatever the arithmetic of this process is. What is trained here goes to
     ``models/local``, beside what was trained there before, and is loaded again only by a process
     of the same arithmetic. A damaged entry is moved to ``models/local``, too. If the new model
-    could not be stored, its origin says where and why not.
+    could not be stored, its origin says why.
     """
     inputs = describe_inputs(candidate, digits, settings)
     shipped = _Place(models / candidate.name, inputs)
     # What is trained here belongs to the arithmetic that it was trained with.
-    identity = inputs | other_arithmetic()
+    identity = inputs | arithmetic_unless_portable()
     name = f"{candidate.name}-{cache.fingerprint(identity)}"
     local = _Place(models / "local" / name, identity)
     try:
-        try:
-            with cache.locked(models):
-                return _look_up(candidate, shipped, local)
-        except OSError as obstacle:
-            # Intact models can be loaded without the lock, too, but nothing may be moved.
+        with _locked_if_possible(models) as obstacle:
             return _look_up(candidate, shipped, local, obstacle)
     except cache.CacheError as error:
         origin = f"{candidate.name}: trained here ({error})"
@@ -102,7 +99,8 @@ def describe_inputs(candidate: Candidate, digits: Digits, settings: Settings) ->
     """Describe what a training is asked for, in values that JSON can hold.
 
     With the same code, versions and arithmetic, equal descriptions give equal bits. Nothing here
-    says whether the code of this module, or of a layer of one's own, has changed.
+    says whether the code of `training`, of `models.FusedAdam`, or of a layer of one's own has
+    changed.
 
     Raises
     ------
@@ -147,7 +145,7 @@ def store(
         module.weights = [weight.value for weight in network.weights]
         signature = [tf.TensorSpec((None, *network.input_shape[1:]), tf.float32)]
         module.serve = tf.function(
-            lambda inputs: network(inputs, training=False), input_signature=signature
+            lambda prepared: network(prepared, training=False), input_signature=signature
         )
         tf.saved_model.save(module, str(path))
 
@@ -161,39 +159,53 @@ class _Place(NamedTuple):
     inputs: dict[str, Any]
 
 
+@contextmanager
+def _locked_if_possible(models: Path) -> Iterator[OSError | None]:
+    """Lock the cache, and yield None; or yield the error that keeps it from being locked.
+
+    Intact models can be loaded without the lock, too, but nothing may be moved then.
+    """
+    with ExitStack() as stack:
+        obstacle = None
+        try:
+            stack.enter_context(cache.locked(models))
+        except OSError as error:
+            obstacle = error
+        yield obstacle
+
+
 def _look_up(
-    candidate: Candidate, shipped: _Place, local: _Place, obstacle: OSError | None = None
+    candidate: Candidate, shipped: _Place, local: _Place, obstacle: OSError | None
 ) -> TrainedModel:
     """Load the project's own model, or else the local one; set damaged ones aside.
 
     Parameters
     ----------
     obstacle
-        Why nothing may be moved, if so.
+        The error that kept the cache from being locked, if any. Nothing is moved then.
 
     Raises
     ------
     CacheError
         If neither can be loaded; the message says what is missing, changed or damaged.
     """
-    damage = ""
-    try:
-        return _load(candidate, *shipped)
-    except (cache.EntryNotFound, cache.EntryMismatch):
-        pass  # it has other inputs than the reader's
-    except cache.CacheError as error:
-        damage = f"{error}; {_set_aside(shipped.folder, local.folder.parent, obstacle)}"
-    try:
-        model = _load(candidate, *local)
-    except cache.EntryNotFound:
-        raise cache.CacheError(damage or _fewest_changes(candidate, shipped, local)) from None
-    except cache.CacheError as error:  # other inputs are damage, too: the folder's name tells them
-        aside = f"{error}; {_set_aside(local.folder, local.folder.parent, obstacle)}"
-        raise cache.CacheError("; ".join(filter(None, [damage, aside]))) from None
-    if damage:
-        said = f"{model.origin}; the one that comes with the project is {damage}"
-        model = replace(model, origin=said)
-    return model
+    damages: list[str] = []
+    for place in (shipped, local):
+        try:
+            model = _load(candidate, *place)
+            # A local model that is found after damage says so, too.
+            said = [f"the one that comes with the project: {damage}" for damage in damages]
+            return replace(model, origin="; ".join([model.origin, *said]))
+        except cache.EntryNotFound:
+            continue
+        except cache.CacheError as error:
+            # A local folder's name is the fingerprint of its inputs, so other inputs mean damage
+            # there. The project's own model may well have other inputs.
+            if isinstance(error, cache.EntryMismatch) and place == shipped:
+                continue
+            aside = _set_aside(place.folder, local.folder.parent, obstacle)
+            damages.append(f"{error}; {aside}")
+    raise cache.CacheError("; ".join(damages) or _fewest_changes(candidate, shipped, local))
 
 
 def _set_aside(folder: Path, to: Path, obstacle: OSError | None) -> str:
@@ -223,9 +235,9 @@ def _fewest_changes(candidate: Candidate, shipped: _Place, local: _Place) -> str
 def _load(candidate: Candidate, folder: Path, inputs: dict[str, Any]) -> TrainedModel:
     """Load a model, or raise a CacheError that says why it cannot be used."""
     entry = cache.load(folder, inputs)
-    epochs = {len(values) for values in entry.history.values()}
-    if epochs != {inputs["epochs"]}:
-        found = f"its history has {max(epochs)} epochs instead of {inputs['epochs']}"
+    epochs = len(next(iter(entry.history.values())))  # all lists of a history are equally long
+    if epochs != inputs["epochs"]:
+        found = f"its history has {epochs} epochs instead of {inputs['epochs']}"
         raise cache.CacheError(f"damaged: {found}")
     try:
         versions = "TensorFlow {TensorFlow} on {processor}".format_map(entry.environment)
@@ -241,7 +253,10 @@ def _load(candidate: Candidate, folder: Path, inputs: dict[str, Any]) -> Trained
 
 
 def _cause(error: Exception) -> str:
-    """Return the first line of an error's message, without folders of this machine."""
+    """Return the first line of an error's message, without folders of this machine.
+
+    `errors.reason` keeps folders, and more than a line, for errors that a reader has made.
+    """
     text = getattr(error, "strerror", None) or getattr(error, "message", None) or str(error)
     if isinstance(error, tf.errors.OpError):
         # As in "{{function_node ...}} ...; No space left on device [Op:WriteFile]".

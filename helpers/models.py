@@ -21,7 +21,7 @@ LEARNING_RATE = 0.001  # Keras's default, at which the article leaves it
 LOSS = "categorical_crossentropy"
 Pixels = Literal["normalised", "raw"]
 # Training steps between two returns to Python. The more, the faster, but a progress bar needs some
-# returns. An epoch in batches of 64 has 938 steps, which is seven times as many.
+# returns. An epoch in batches of 64 has 938 steps, seven times as many, so that no call is cut short.
 STEPS_PER_CALL = 134
 
 
@@ -30,8 +30,8 @@ class FusedAdam(keras.optimizers.Adam):
 
     Notes
     -----
-    The arithmetic is the same but for the last bits: D. P. Kingma, J. Ba, "Adam", 2015, in the
-    formulation before section 2.1. On the dense network a step's update took 1.2 to 1.4
+    The arithmetic is the same but for the last bits: D. P. Kingma, J. Ba, "Adam", 2015, in the more
+    efficient form at the end of section 2, as in Keras. On the dense network a step's update took 1.2 to 1.4
     milliseconds instead of 1.8 to 2.4, on two cores. That is why Keras's private attributes
     (`_get_variable_index`, `_momentums`, `_velocities`) are used here.
     """
@@ -41,7 +41,7 @@ class FusedAdam(keras.optimizers.Adam):
     ) -> None:
         """Update one variable and its two moments in place."""
         index = self._get_variable_index(variable)
-        step = tf.cast(self.iterations.value + 1, variable.dtype)
+        step = tf.cast(self.iterations.value + 1, variable.dtype)  # counted from 1
         tf.raw_ops.ResourceApplyAdam(
             var=variable.handle,
             m=self._momentums[index].value.handle,
@@ -69,8 +69,8 @@ class Candidate:
         What tables and the cache call it: at most 100 letters, digits, - and _, the first one a
         letter or a digit.
     make_layers
-        A function that returns new layers at each call, from the first after the input to the
-        softmax.
+        A function that returns new layers at each call: all after the input, up to and including
+        the softmax.
     input_shape
         The shape in which the first layer takes one image.
     pixels
@@ -95,7 +95,8 @@ class Candidate:
             expected = "letters, digits, - and _, and not 'local'"
             raise InputError(f"A candidate's name: expected {expected}; found {self.name!r}.")
         sides = self.input_shape if isinstance(self.input_shape, tuple) else ()
-        if not all(isinstance(side, int) for side in sides) or math.prod(sides) != 28 * 28:
+        is_shape = all(isinstance(side, int) and side > 0 for side in sides)
+        if not is_shape or math.prod(sides) != 28 * 28:
             expected = "an input_shape for the 784 pixels of an image, such as (784,) or (28, 28, 1)"
             raise InputError(f"{self.name}: expected {expected}; found {self.input_shape!r}.")
         if self.pixels not in get_args(Pixels):
@@ -138,7 +139,7 @@ class Candidate:
         )
         return network
 
-    def inputs(self, images: np.ndarray) -> np.ndarray:
+    def prepare(self, images: np.ndarray) -> np.ndarray:
         """Bring images into the form that this network takes.
 
         Parameters
@@ -157,8 +158,9 @@ class Candidate:
     def _check_not_used(self, made: list[keras.Layer]) -> None:
         """Raise an InputError if `make_layers` returns the same layers at each call.
 
-        They would go on from the weights of an earlier training. Weights alone don't show it, since
-        a layer that is told its input has some from the start. So layers are made once more.
+        They would go on from the weights of an earlier training. A layer that was used has weights,
+        but so has a new model that is used as a layer. So layers are made once more: what comes
+        again was used before.
         """
         if any(layer.weights for layer in made):
             used = sorted(layer.name for layer in set(made).intersection(self.new_layers()))
@@ -231,13 +233,13 @@ def changed(networks: Sequence[Candidate]) -> list[str]:
         The notebook's, in the order of `CANDIDATES`.
     """
     found = []
-    for ours, theirs in zip(networks, CANDIDATES, strict=False):
+    for current, original in zip(networks, CANDIDATES, strict=False):
         same = {
-            "layers": architecture(ours) == architecture(theirs),
-            "input shape": ours.input_shape == theirs.input_shape,
-            "pixels": ours.pixels == theirs.pixels,
+            "layers": architecture(current) == architecture(original),
+            "input shape": current.input_shape == original.input_shape,
+            "pixels": current.pixels == original.pixels,
         }
-        found += [f"the {part} of {theirs.name}" for part, is_same in same.items() if not is_same]
+        found += [f"the {part} of {original.name}" for part, is_same in same.items() if not is_same]
     return found
 
 
@@ -256,10 +258,9 @@ def architecture(candidate: Candidate) -> list[dict[str, Any]]:
     for layer in candidate.new_layers():
         try:
             text = json.dumps(layer.get_config(), default=_plain_number)
-            # A model that is used as a layer refers to its own layers by their names.
-            for number, name in enumerate(_names(layer)):
-                text = text.replace(f'"{name}"', f'"layer {number}"')
             settings = json.loads(text, object_hook=_comparable)
+            numbers = {name: f"layer {number}" for number, name in enumerate(_names(layer))}
+            settings = _numbered(settings, numbers)
         except Exception as error:  # of whatever kind: a layer may be a reader's own
             said = f"the layer {layer.name} cannot tell its settings: {reason(error)}"
             raise InputError(f"{candidate.name}: {said}") from error
@@ -271,6 +272,19 @@ def _names(layer: keras.Layer) -> list[str]:
     """List the names of a layer and of the layers in it, in their order."""
     inner = [name for each in getattr(layer, "layers", []) for name in _names(each)]
     return [layer.name, *inner]
+
+
+def _numbered(settings: Any, numbers: dict[str, str], is_reference: bool = False) -> Any:
+    """Replace names by which a model that is used as a layer refers to its own layers."""
+    if isinstance(settings, dict):
+        references = {"input_layers", "output_layers", "keras_history"}
+        if "inbound_nodes" in settings:  # an entry of the model's list of layers
+            references.add("name")
+        return {key: _numbered(each, numbers, key in references) for key, each in settings.items()}
+    if isinstance(settings, list):
+        return [_numbered(each, numbers, is_reference) for each in settings]
+    is_name = is_reference and isinstance(settings, str)
+    return numbers.get(settings, settings) if is_name else settings
 
 
 def _plain_number(setting: Any) -> Any:
@@ -286,7 +300,8 @@ def _comparable(settings: dict[str, Any]) -> dict[str, Any]:
     A lambda is refused because nothing tells whether it is still the same. JSON's decoder calls
     this for each object, the inner ones first.
     """
-    # Keras writes a lambda as its code, {"value": [code, ...]}, in an object of this class or bare.
+    # Keras writes a lambda as {"class_name": "__lambda__", "config": {"value": [its code, ...]}},
+    # or, where a layer takes an activation, as {"value": [its code, ...]}.
     is_bare_code = settings.keys() == {"value"} and isinstance(settings["value"], list)
     if settings.get("class_name") == "__lambda__" or is_bare_code:
         expected = "expected functions with a name, or layers of your own"

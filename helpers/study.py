@@ -13,9 +13,9 @@ A study is a file of JSON lines, one per finished run::
     data          the SHA-256 of the data
     environment   versions and arithmetic
 
-TensorFlow has a process and one thread for every run, so what comes out does not depend on how many
-take place at once, nor where. In a common process, other threads would draw from the same random
-generator.
+TensorFlow has a process and one thread for every run. So what comes out does not depend on how many
+take place at once, and, if the arithmetic is portable, not on where. Runs that shared a process would
+draw from one random generator.
 
 The module `variation` says what the runs amount to. TensorFlow must be started before `models`,
 `training` and `loading` are imported, so functions import them.
@@ -62,7 +62,8 @@ KEYS = {
 WHAT_COUNTS = "other layers, settings, data or arithmetic"
 
 Run = dict[str, Any]
-# What a training of each candidate, by its name, is asked for. The seed in it doesn't count.
+# What a training of each candidate, by its name, is asked for. The seed in it is a placeholder, which
+# `_fingerprint` replaces.
 InputsByName = Mapping[str, dict[str, Any]]
 
 
@@ -111,18 +112,20 @@ def run_study(
     """
     inputs = _describe_inputs(load_mnist(), epochs)
     path.parent.mkdir(parents=True, exist_ok=True)
-    try:  # to lock, but not the rest
+    try:  # only to lock may time out here
         lock = FileLock(path.with_name(f"{path.name}.lock"), timeout=0).acquire()
     except Timeout:
         advice = "Wait for it to end, or stop it."
         raise StudyError(f"{path}: another process is writing to it. {advice}") from None
     with lock:
         done = load_runs(path) if path.exists() else []
-        for run in _mismatching(done, inputs):
+        others = _mismatching(done, inputs)
+        if others:
+            run = others[0]
             found = f"{run['candidate']} with seed {run['seed']} was made from {WHAT_COUNTS}"
             remedy = "Two studies do not mix: move the file away, or name another."
             raise StudyError(f"{path}: {found} than this study. {remedy}")
-        missing = _missing(done, inputs if names is None else names, seeds)
+        missing = _missing(done, list(inputs) if names is None else names, seeds)
         runs = [
             delayed(train_in_subprocess)(name, seed, epochs, _fingerprint(inputs, name, seed))
             for name, seed in missing
@@ -144,8 +147,9 @@ def train_in_subprocess(name: str, seed: int, epochs: int, fingerprint: str) -> 
         If the run fails.
     """
     # The call is written as text, because the new process shall inherit nothing: no TensorFlow that
-    # is already started, and no random state. The tuple is written as a list of arguments.
-    call = f"from helpers.study import run_worker; run_worker{name, seed, epochs, fingerprint}"
+    # is already started, and no random state.
+    arguments = f"{name!r}, {seed!r}, {epochs!r}, {fingerprint!r}"
+    call = f"from helpers.study import run_worker; run_worker({arguments})"
     # A pipe tells the worker when this process ends, however that comes about: nothing is ever
     # written to it, and it closes then.
     read_end, write_end = os.pipe()
@@ -183,7 +187,7 @@ def run_worker(name: str, seed: int, epochs: int, fingerprint: str) -> None:
     threading.Thread(target=end_with_parent, daemon=True).start()
     from helpers.compute import start_tensorflow
 
-    start_tensorflow(threads=1)
+    start_tensorflow(threads=1)  # before `_describe_inputs` starts it with more
     from helpers import loading, models, training
 
     digits = load_mnist()
@@ -280,9 +284,9 @@ def matching_runs(
     runs = load_runs(path)
     portable = {each.name: describe_inputs(each, digits, settings) for each in candidates}
     not_portable = _mismatching(runs, portable)
-    others = _mismatching(not_portable, _with_own_arithmetic(portable))
+    neither = _mismatching(not_portable, _with_own_arithmetic(portable))
     is_small = any(len(runs_of(each.name, runs)) < 2 for each in candidates)
-    return [] if is_small or others else runs
+    return [] if is_small or neither else runs
 
 
 def runs_of(name: str, runs: Iterable[Run]) -> list[Run]:
@@ -304,17 +308,17 @@ def _describe_inputs(digits: Digits, epochs: int) -> InputsByName:
 
 
 def _with_own_arithmetic(inputs: InputsByName) -> InputsByName:
-    """Add to what is asked for the arithmetic of this process, unless that is the portable one."""
-    from helpers.compute import other_arithmetic
+    """Add this process's arithmetic to each description, unless it is the portable one."""
+    from helpers.compute import arithmetic_unless_portable
 
-    own = other_arithmetic()
+    own = arithmetic_unless_portable()
     if own:  # the runs have one thread, however many this process has
         own["arithmetic"] |= {"threads": "1"}
     return {name: asked | own for name, asked in inputs.items()}
 
 
 def _fingerprint(inputs: InputsByName, name: str, seed: int) -> str:
-    """Return a run's fingerprint; of an unknown candidate, one that no run has."""
+    """Return a run's fingerprint. A candidate that no longer exists has one that no run has."""
     return cache.fingerprint(inputs.get(name, {}) | {"seed": seed})
 
 
@@ -335,10 +339,12 @@ def _missing(done: list[Run], names: Iterable[str], seeds: Iterable[int]) -> lis
 
 
 def _lines(path: Path) -> list[bytes]:
-    """Return the lines of a study's file, but for the beginning of a run at its end."""
+    """Return the lines of a study's file, without a last one that was cut off."""
     *lines, last = path.read_bytes().split(b"\n")
-    # After a final end of line, `last` is empty, and counts as a beginning, too.
-    is_beginning = b'{"candidate"'.startswith(last[:12]) and not last.endswith(b"}}")
+    # A run begins with its candidate, and ends with the brace of its environment and its own. After
+    # a final end of line, `last` is empty, and counts as a beginning, too.
+    start = b'{"candidate"'
+    is_beginning = start.startswith(last[: len(start)]) and not last.endswith(b"}}")
     return lines if is_beginning else [*lines, last]
 
 
@@ -382,7 +388,8 @@ def _workers(jobs: int, scheduler: str | None) -> Iterator[Parallel]:
     from distributed.comm.addressing import get_address_host_port
 
     try:
-        # Check the address first, because a client that fails at a bad one may block the next.
+        # Check the address first, because a client that fails on a malformed one may block the next
+        # client.
         get_address_host_port(scheduler, strict=True)
         client = Client(scheduler)
     except (OSError, ValueError) as error:  # the latter for what is no address
@@ -394,8 +401,8 @@ def _workers(jobs: int, scheduler: str | None) -> Iterator[Parallel]:
         raise StudyError(f"{scheduler}: {found}. {remedy}") from None
     with client, parallel_config("dask"):
         try:
-            # joblib would wait forever for a task that cannot even be unpickled. The module itself
-            # cannot be sent back, so None is.
+            # joblib would wait forever for a task that cannot even be unpickled. So each worker
+            # imports the module first; what it sends back is None, since it can't send a module.
             client.run(eval, "__import__('helpers.study') and None")
         except ImportError as error:
             found = f"A worker of {scheduler} has not got the project ({error})."

@@ -16,11 +16,12 @@ from helpers.progress import progress_bar
 
 # Batches that are converted in one go; more would only take more memory.
 BATCHES_AT_ONCE = 10
-# Images that are predicted at once. With some other numbers, such as 500, the last bits depend on
-# the processor's caches: if matrices do not fit into them, oneDNN splits them differently.
-ROWS_AT_ONCE = 256
-# A network whose accuracy is lower after so many training steps is taken for hopeless. Guessing
-# gives 0.1, and the article's networks have 0.75 after half as many steps.
+# Images that are validated or predicted at once. With some other numbers, such as 500, the last bits
+# depend on the processor's caches: if matrices do not fit into them, oneDNN splits them differently.
+IMAGES_AT_ONCE = 256
+# A network is taken for hopeless if its accuracy is lower than LEAST_ACCURACY at the end of an epoch
+# by which it has had STEPS_TO_LEARN steps. Guessing gives 0.1, and the article's networks have 0.75
+# after half as many steps.
 LEAST_ACCURACY = 0.2
 STEPS_TO_LEARN = 50
 ADVICE = (
@@ -103,11 +104,12 @@ class TrainedModel:
         -------
         float32, shape (n, 10).
         """
-        inputs = self.candidate.inputs(images)
-        # `predict` takes 50 milliseconds to set up its batches. This gives the same bits in 1.
-        if len(images) <= ROWS_AT_ONCE:
-            return self.network.predict_on_batch(inputs)
-        return self.network.predict(inputs, batch_size=ROWS_AT_ONCE, verbose=0)
+        prepared = self.candidate.prepare(images)
+        # Keras's `predict` takes 50 milliseconds to set up its batches; `predict_on_batch` gives
+        # the same bits in 1 millisecond.
+        if len(images) <= IMAGES_AT_ONCE:
+            return self.network.predict_on_batch(prepared)
+        return self.network.predict(prepared, batch_size=IMAGES_AT_ONCE, verbose=0)
 
 
 def train(
@@ -134,7 +136,7 @@ def train(
     training = batches(
         candidate, digits.train_images, digits.train_labels, settings.batch_size, settings.seed
     )
-    validation = batches(candidate, digits.test_images, digits.test_labels, ROWS_AT_ONCE)
+    validation = batches(candidate, digits.test_images, digits.test_labels, IMAGES_AT_ONCE)
     steps = settings.epochs * len(training)
     try:
         with progress_bar(steps, f"training {candidate.name}", unit="step") as bar:
@@ -142,13 +144,12 @@ def train(
                 training,
                 validation_data=validation,
                 epochs=settings.epochs,
-                shuffle=False,  # `batches` has done it
+                shuffle=False,  # `batches` does it
                 verbose=0,
-                # The second ends an epoch early, and the third says why.
                 callbacks=[
                     _ShowProgress(bar),
-                    keras.callbacks.TerminateOnNaN(),
-                    _StopIfItDoesNotLearn(),
+                    keras.callbacks.TerminateOnNaN(),  # ends an epoch early
+                    _StopIfItDoesNotLearn(),  # says why
                 ],
             )
     except KeyboardInterrupt:
@@ -191,20 +192,21 @@ def batches(
 
     Notes
     -----
-    `Candidate.inputs` does the same to whole arrays; change both or none. Here it is done to a few
-    batches at a time: pixels stay bytes until they are due, which takes a quarter of the memory and
-    next to no time.
+    `Candidate.prepare` does the same to whole arrays; change both or none. Here it is done to a few
+    batches at a time: pixels stay bytes until they are needed, which takes a quarter of the memory
+    and next to no time.
     """
     images, labels = tf.constant(images), tf.constant(labels)
 
-    def inputs_and_one_hots(indices: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def prepare(indices: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         pixels = tf.cast(tf.gather(images, indices), tf.float32)
         if candidate.pixels == "normalised":
             pixels /= 255
-        inputs = tf.reshape(pixels, (-1, *candidate.input_shape))
-        return inputs, tf.one_hot(tf.gather(labels, indices), 10)
+        prepared = tf.reshape(pixels, (-1, *candidate.input_shape))
+        return prepared, tf.one_hot(tf.gather(labels, indices), 10)
 
-    # A dataset of one element, the indices of all images. `rebatch` cuts it into pieces.
+    # The steps: indices in order, pieces of several batches, prepared images, single batches.
+    # First there is one element, the indices of all images, which `rebatch` cuts into pieces.
     indices = tf.range(len(images))
     order = tf.data.Dataset.from_tensors(indices)
     if seed is not None:
@@ -212,13 +214,14 @@ def batches(
         # shuffle that hands over image by image, the dense network's training takes a twentieth
         # longer.
         numbers = tf.data.Dataset.random(seed, rerandomize_each_iteration=True).take(1)
-        shuffle = tf.random.experimental.stateless_shuffle
-        order = numbers.map(lambda number: shuffle(indices, (seed, number)))
-    several = order.rebatch(BATCHES_AT_ONCE * batch_size).map(inputs_and_one_hots)
+        stateless_shuffle = tf.random.experimental.stateless_shuffle
+        order = numbers.map(lambda number: stateless_shuffle(indices, (seed, number)))
+    several = order.rebatch(BATCHES_AT_ONCE * batch_size).map(prepare)
     # Autotuning has nothing to tune here. Its thread sleeps longer and longer, and the end of an
     # epoch waits for it, for seconds.
     options = tf.data.Options()
     options.autotune.enabled = False
+    # `rebatch` forgets how many there are, which Keras and the progress bar need.
     with_length = tf.data.experimental.assert_cardinality(math.ceil(len(images) / batch_size))
     return several.rebatch(batch_size).apply(with_length).prefetch(4).with_options(options)
 
@@ -233,7 +236,8 @@ class _ShowProgress(keras.callbacks.Callback):
     def on_train_batch_end(self, batch: int, logs: dict[str, float]) -> None:
         steps = self.params["steps"]
         # Keras counts on to the next multiple of `STEPS_PER_CALL`, even where an epoch ends before.
-        done, shown = min(batch + 1, steps), self.bar.n % steps
+        done = min(batch + 1, steps)
+        shown = self.bar.n % steps  # of this epoch; the bar counts over all of them
         self.bar.update(done - shown)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
@@ -248,16 +252,18 @@ class _StopIfItDoesNotLearn(keras.callbacks.Callback):
         self._check_learning(epoch + 1, logs)
 
     def _check_losses(self, epoch: int, logs: dict[str, float]) -> None:
-        losses = {"training loss": (logs["loss"], "in"), "validation loss": (logs["val_loss"], "after")}
-        for name, (loss, when) in losses.items():
+        for name, loss, when in (
+            ("training", logs["loss"], "in"),
+            ("validation", logs["val_loss"], "after"),
+        ):
             if not math.isfinite(loss):
-                seen = f"its {name} was {loss} {when} epoch {epoch}"
+                seen = f"its {name} loss was {loss} {when} epoch {epoch}"
                 said = f"{self.model.name} cannot go on learning: {seen}"
                 raise TrainingError(f"{said}. Nothing was stored. {ADVICE}")
 
     def _check_learning(self, epoch: int, logs: dict[str, float]) -> None:
-        # With batch normalisation, test images are read well only late. So until the last epoch
-        # either accuracy may show that the network learns.
+        # Before the last epoch the better of both accuracies counts, because with batch
+        # normalisation test images are read well only late. In the last one only validation counts.
         best = logs["val_accuracy"]
         if epoch < self.params["epochs"]:
             best = max(best, logs["accuracy"])

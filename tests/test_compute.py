@@ -99,7 +99,8 @@ def started(before="", after="", **environment):
     return json.loads(said.splitlines()[0])
 
 
-on_avx2 = pytest.mark.skipif(not compute._has_avx2(), reason="needs an x86-64 processor with AVX2, under Linux")
+WHY = "needs Linux on an x86-64 processor with AVX2"
+on_avx2 = pytest.mark.skipif(not compute._is_portable_machine(), reason=WHY)
 
 
 @on_avx2
@@ -154,11 +155,26 @@ def test_what_came_before_the_project_is_undone_or_said():
 
 
 @pytest.mark.thorough
+@on_avx2
+@pytest.mark.tensorflow
+def test_instructions_of_ones_own_count_where_tensorflow_chooses_too():
+    """In the notices, and in what is loaded again."""
+    (_, free, _), (_, limited, notices) = (
+        started(MNIST_COMPUTE="native", **limit) for limit in ({}, {"ONEDNN_MAX_CPU_ISA": "SSE41"})
+    )
+    assert len(notices) == 2 and notices[1].startswith("ONEDNN_MAX_CPU_ISA is SSE41 instead of AVX2")
+    assert free["oneDNN"] != limited["oneDNN"]
+
+
+@pytest.mark.thorough
 @pytest.mark.tensorflow
 def test_arithmetic_names_no_instructions_that_a_processor_has_not():
     """Told that it is an arm64 processor, for which oneDNN knows no such limit."""
     _, arithmetic, notices = started("import platform; platform.machine = lambda: 'aarch64'")
     assert arithmetic["oneDNN"] == "all" and arithmetic["AVX2"] == "no" and len(notices) == 1
+
+
+NO_AVX2 = "from helpers import compute; compute._is_portable_machine = lambda: False"
 
 
 @pytest.mark.thorough
@@ -171,7 +187,7 @@ def test_arithmetic_names_no_instructions_that_a_processor_has_not():
         ("", {"TF_ENABLE_ONEDNN_OPTS": "0"}, "TF_ENABLE_ONEDNN_OPTS is 0 instead of 1 in this run: last digits"),
         ("", {"MNIST_COMPUTE": "native"}, "MNIST_COMPUTE=native was set for this run: last digits may differ"),
         ("import tensorflow", {}, "TensorFlow was imported before the project could prepare it: last digits"),
-        ("from helpers import compute; compute._has_avx2 = lambda: False", {}, "This machine is no x86-64 processor"),
+        (NO_AVX2, {}, "This is not Linux on an x86-64 processor with AVX2: last digits may differ"),
     ],
     ids=["instructions", "oneDNN", "native", "imported before", "no AVX2"],
 )

@@ -51,7 +51,7 @@ def test_one_batch_is_predicted_as_several_are(run, few, candidate):
     model = run(candidate)
     for count in (1, 256, 257):
         images = np.resize(few.test_images, (count, 28, 28))
-        usual = model.network.predict(candidate.inputs(images), batch_size=256, verbose=0)
+        usual = model.network.predict(candidate.prepare(images), batch_size=256, verbose=0)
         assert np.array_equal(model.predict(images), usual) and isinstance(model.predict(images), np.ndarray)
 
 
@@ -122,7 +122,7 @@ def test_damaged_model_of_the_project(run, the_projects, tmp_path, monkeypatch):
     (tmp_path / "flat" / name).write_bytes(content)
     loaded = "flat: loaded from the cache; trained with TensorFlow {TensorFlow} on {processor}"
     loaded = loaded.format_map(loading.describe_environment())
-    assert run().origin == f"{loaded}; the one that comes with the project is {what} {aside}2"
+    assert run().origin == f"{loaded}; the one that comes with the project: {what} {aside}2"
     assert run().origin == loaded
 
 

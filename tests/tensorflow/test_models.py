@@ -77,9 +77,9 @@ def test_what_of_the_networks_is_changed_is_named():
     assert models.changed([smaller, normalised, flat]) == expected
 
 
-def test_inputs():
+def test_prepared_images():
     images = np.full((2, 28, 28), 255, dtype=np.uint8)
-    dense, conv = models.DENSE.inputs(images), models.CONV.inputs(images)
+    dense, conv = models.DENSE.prepare(images), models.CONV.prepare(images)
     assert dense.shape == (2, 784) and dense.dtype == np.float32 and dense.max() == 1
     assert conv.shape == (2, 28, 28, 1) and conv.dtype == np.float32 and conv.max() == 255
 
@@ -110,7 +110,7 @@ def test_candidate_that_cannot_be_is_named():
     for name in ("a/b", "", "..", "local", ".hidden", "-x", "é", None, 3, "Local", 101 * "x"):
         assert wrong(name, models.dense_layers) == f"{expected} {name!r}."
     expected = "x: expected an input_shape for the 784 pixels of an image, such as (784,) or (28, 28, 1); found"
-    for shape in ((28,), 784, [784], ("a", "b")):
+    for shape in ((28,), 784, [784], ("a", "b"), (-28, -28)):
         assert wrong("x", models.dense_layers, shape) == f"{expected} {shape!r}."
     expected = "x: expected pixels to be 'normalised' or 'raw'; found 'normalized'."
     assert wrong("x", models.dense_layers, pixels="normalized") == expected
@@ -165,6 +165,8 @@ def test_architecture_is_the_same_each_time_and_holds_what_makes_a_layer():
     makes = [
         functional,
         lambda: layers.TimeDistributed(layers.Dense(3)),
+        lambda: layers.Activation("relu"),  # which Keras calls activation, and then activation_1
+        *(lambda name=name: layers.Dense(10, activation=name, name=name) for name in ("relu", "tanh")),
         lambda: keras.Sequential([keras.Input((784,)), layers.Dense(5), layers.Dense(10)]),
         lambda: layers.Dense(10, kernel_regularizer=keras.regularizers.L2(0.1)),
         lambda: layers.Dense(10, bias_initializer=keras.initializers.Constant(0.1)),

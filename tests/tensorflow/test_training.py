@@ -46,7 +46,7 @@ def test_batches_hold_every_image_once_in_the_networks_form_and_another_order_ea
         training.batches(candidate, few.test_images, few.test_labels, 30, seed) for seed in (None, 1, 1)
     )
     inputs, labels = map(np.concatenate, zip(*in_order, strict=True))
-    assert np.array_equal(inputs, candidate.inputs(few.test_images))
+    assert np.array_equal(inputs, candidate.prepare(few.test_images))
     assert np.array_equal(labels, one_hot(few.test_labels))
     first, second, first_again = (np.concatenate([each for each, _ in epoch]) for epoch in (shuffled, shuffled, again))
     assert np.array_equal(first, first_again) and not np.array_equal(first, second)
