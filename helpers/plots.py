@@ -165,12 +165,13 @@ def reliability(tables: Mapping[str, pd.DataFrame], title: str) -> Figure:
     moves = 1.5 * (np.arange(len(tables)) - (len(tables) - 1) / 2)  # else one network hides the other
     for (name, each), marker, move in zip(tables.items(), itertools.cycle(MARKERS), moves, strict=False):
         table = each[each["images"] >= LEAST_IMAGES]  # of fewer an interval says hardly anything
+        accuracy = table["accuracy %"]
         for axis, sideways in ((left, move), (right, 0)):
-            ends = table["accuracy %"] - table["low %"], table["high %"] - table["accuracy %"]
+            ends = accuracy["estimate"] - accuracy["low"], accuracy["high"] - accuracy["estimate"]
             look = {"fmt": marker, "label": name, "alpha": 0.8, "elinewidth": 0.8, "capsize": 4}
-            axis.errorbar((table["probability %"] + sideways).clip(upper=100), table["accuracy %"], yerr=ends, **look)
+            axis.errorbar((table["probability %"] + sideways).clip(upper=100), accuracy["estimate"], yerr=ends, **look)
     surest = pd.concat([table.iloc[-1:] for table in tables.values()])
-    lowest = min(surest["low %"].min(), surest["probability %"].min())
+    lowest = min(surest["accuracy %", "low"].min(), surest["probability %"].min())
     for axis, start in ((left, 0), (right, lowest - 0.15 * (100 - lowest))):
         axis.axline((100, 100), slope=1, color="gray", linestyle="--", zorder=0, label="right as often as it says")
         axis.set(xlim=(start, 100), ylim=(start, 100), xlabel="probability given to the prediction, %", box_aspect=1)
@@ -241,9 +242,10 @@ def digit_by_digit(
     aside = 0.0 if published.empty else 0.15
     for rows, move, shade, name in ((table, -aside, PETROFF[0], "ours"), (published, aside, "0.45", "article's")):
         if not rows.empty:
-            ends = rows["accuracy %"] - rows["low %"], rows["high %"] - rows["accuracy %"]
+            accuracy = rows["accuracy %"]
+            ends = accuracy["estimate"] - accuracy["low"], accuracy["high"] - accuracy["estimate"]
             look = {"fmt": "o", "capsize": 3, "label": name}
-            right.errorbar(rows["accuracy %"], rows.index + move, xerr=ends, color=shade, **look)
+            right.errorbar(accuracy["estimate"], rows.index + move, xerr=ends, color=shade, **look)
     right.set(xlabel="read correctly, %", ylim=(9.5, -0.5), yticks=range(10))
     right.set_title("accuracy", fontsize=11)
     right.grid(axis="x", alpha=0.3)

@@ -1,8 +1,7 @@
 import numpy as np
-import pandas as pd
 import pytest
 
-from helpers import article, evaluation, variation
+from helpers import article, evaluation, tables
 
 
 def test_published_figures_agree_with_each_other():
@@ -36,15 +35,16 @@ def test_the_one_reason_why_something_is_left_out(run, reason):
 
 def test_only_like_is_compared_with_like():
     assert article.why_left_out(True, 5, 64) == ""
-    ours = pd.DataFrame({"training %": [98.0, 99.0]}, index=["conv", "dense"])
+    ours = tables.from_rows({"conv": {"training %": 98.0}, "dense": {"training %": 99.0}})
     assert article.with_published(ours, "Left out.") is ours
     assert article.published_by_digit("dense", "Left out.").empty
     assert article.published_by_digit("conv").empty  # they are dense's
     table = article.with_published(ours)
-    assert table.columns.tolist()[:2] == ["training %", "training %, article"]
+    parts = [("validation %, article", part) for part in ("estimate", "low", "high")]
+    assert table.columns.tolist() == [("training %", ""), ("training %, article", ""), *parts]
     assert table["training %, article"].tolist() == [97.83, 98.5]
     interval = pytest.approx([100 * bound for bound in evaluation.wilson_interval(9_816, 10_000)])
-    assert table.loc["conv", ["low %, article", "high %, article"]].tolist() == interval
+    assert table.loc["conv", parts[1:]].tolist() == interval
     interval = [100 * bound for bound in evaluation.wilson_interval(973, 980)]
     assert article.published_by_digit().loc[0].tolist() == pytest.approx([99.29, *interval])
 
@@ -76,7 +76,7 @@ def made_up(changed=None, **history):
 
 
 def scorecard(runs, links=LINKS, nearby=NEARBY):
-    return article.scorecard(runs, variation.finals(runs, ["dense", "conv"]), links, nearby, np.arange(10_000) % 10)
+    return article.scorecard(runs, links, nearby, np.arange(10_000) % 10)
 
 
 def test_all_claims_hold_where_all_is_as_the_article_says():
@@ -137,7 +137,8 @@ def test_claims_that_do_not_hold(claim, wrong, expected):
 def test_what_does_not_hold_is_named():
     row = scorecard(made_up(move(40, 8))).loc[EVEN]
     assert (row["verdict"], row["does not hold"]) == ("holds in part, 2 of 3", "the gap between best and worst")
-    assert article.verdict({"one": False, "other": False}) == ("does not hold, 0 of 2", "one; other")
+    finding = article.Finding("so", "not so", {"one": False, "other": False})
+    assert (finding.verdict, finding.false) == ("does not hold, 0 of 2", "one; other")
     assert scorecard([]).empty
 
 
