@@ -157,22 +157,23 @@ def readings(digits, images: np.ndarray, seeds: list[int]) -> dict[str, np.ndarr
     return read
 
 
-def with_interval(name: str, values: np.ndarray, sources: pd.Series) -> dict[str, float]:
+def with_interval(values: np.ndarray, sources: pd.Series) -> dict[str, float]:
     """Mean of a value of each picture, in percent, with a 95 % interval by bootstrap over sources if there are enough.
 
     Pictures of one source, which are of one writer as a rule, are drawn together.
     """
     groups = pd.Series(values).groupby(np.asarray(sources)).agg(["sum", "size"])
-    row = {name: 100 * float(np.mean(values))}
-    if len(groups) >= LEAST_SOURCES:
+    mean = round(100 * float(np.mean(values)), 2)
+    if len(groups) < LEAST_SOURCES:
+        return {"estimate": mean}
 
-        def share(sums, sizes, axis):
-            return 100 * sums.sum(axis) / sizes.sum(axis)
+    def share(sums, sizes, axis):
+        return 100 * sums.sum(axis) / sizes.sum(axis)
 
-        data = groups["sum"].to_numpy(), groups["size"].to_numpy()
-        found = bootstrap(data, share, paired=True, method="percentile", rng=np.random.default_rng(0))
-        row |= {f"{name}, low": found.confidence_interval.low, f"{name}, high": found.confidence_interval.high}
-    return {key: round(float(value), 2) for key, value in row.items()}
+    data = groups["sum"].to_numpy(), groups["size"].to_numpy()
+    found = bootstrap(data, share, paired=True, method="percentile", rng=np.random.default_rng(0))
+    low, high = (round(float(bound), 2) for bound in found.confidence_interval)
+    return {"estimate": mean, "low": low, "high": high}
 
 
 def rates(table: pd.DataFrame, right: dict[str, np.ndarray]) -> dict[str, dict]:
@@ -186,7 +187,7 @@ def rates(table: pd.DataFrame, right: dict[str, np.ndarray]) -> dict[str, dict]:
         sources = table["source"][here]
         rows[group] = {"pictures": int(here.sum()), "sources": int(sources.nunique())}
         for name, each in right.items():
-            rows[group] |= with_interval(f"{name} %", each[:, here].mean(axis=0), sources)
+            rows[group][f"{name} %"] = with_interval(each[:, here].mean(axis=0), sources)
     return rows
 
 
@@ -196,8 +197,10 @@ def pairs(table: pd.DataFrame, right: dict[str, np.ndarray]) -> dict[str, dict]:
     for first, second in itertools.combinations(right, 2):
         won = probability_of_superiority(right[first].sum(axis=1), right[second].sum(axis=1))
         difference = right[first].mean(axis=0) - right[second].mean(axis=0)
-        row = {"% of pairs": round(float(won), 2)}
-        rows[f"{first} beats {second}"] = row | with_interval("difference, points", difference, table["source"])
+        rows[f"{first} beats {second}"] = {
+            "% of pairs": round(float(won), 2),
+            "difference, points": with_interval(difference, table["source"]),
+        }
     return rows
 
 
@@ -252,9 +255,9 @@ def measure(folder: Path, trainings: int) -> dict:
             name: {
                 "test images %": 100 * float(each[:, end:].mean()),
                 "drawn and read again %": 100 * float(each[:, start:end].mean()),
-                "pictures %": 100 * float(right_here[name].mean()),
+                "pictures %": {"estimate": 100 * float(right_here[name].mean())}
+                | ({"sd": 100 * float(right_here[name].mean(axis=1).std(ddof=1))} if trainings > 1 else {}),
             }
-            | ({"pictures, sd": 100 * float(right_here[name].mean(axis=1).std(ddof=1))} if trainings > 1 else {})
             for name, each in right.items()
         },
         "misread": {"readings %": 100 * float(wrong.mean()), "read otherwise %": 100 * float(otherwise.mean())},
@@ -272,17 +275,19 @@ def measure(folder: Path, trainings: int) -> dict:
 
 
 def markdown(rows: dict[str, dict], title: str) -> list[str]:
-    """Rows as a table; an interval stands in brackets after its value."""
-    columns = [name for name in rows[max(rows, key=lambda row: len(rows[row]))] if not name.endswith(("low", "high"))]
+    """Rows as a table; an interval stands in brackets after its estimate, a standard deviation after ±."""
+    columns = list(next(iter(rows.values())))
 
-    def cell(row: dict, name: str) -> str:
-        value = row.get(name, "")
-        text = f"{value:.2f}" if isinstance(value, float) else str(value)
-        return f"{text} ({row[f'{name}, low']:.1f} to {row[f'{name}, high']:.1f})" if f"{name}, low" in row else text
+    def cell(value) -> str:
+        if isinstance(value, dict):
+            if "low" in value:
+                return f"{value['estimate']:.2f} ({value['low']:.1f} to {value['high']:.1f})"
+            return f"{value['estimate']:.2f} ± {value['sd']:.2f}" if "sd" in value else f"{value['estimate']:.2f}"
+        return f"{value:.2f}" if isinstance(value, float) else str(value)
 
     return [
         f"| {title} | {' | '.join(columns)} |", "|---|" + "---:|" * len(columns),
-        *(f"| {key} | {' | '.join(cell(row, name) for name in columns)} |" for key, row in rows.items()), "",
+        *(f"| {key} | {' | '.join(cell(row[name]) for name in columns)} |" for key, row in rows.items()), "",
     ]  # fmt: skip
 
 
@@ -303,7 +308,7 @@ def report(measured: dict) -> str:
         *markdown(measured["recipes"], "kind"),
         f"Of the pictures that {BEST} misreads, {misread['read otherwise %']:.0f} % are read correctly when prepared",
         "by at least one of the other two recipes. What comes of the test images themselves, as they are and drawn as",
-        "pictures that the reader prepares:", "",
+        "pictures that the reader prepares; ± is the standard deviation over the trainings:", "",
         *markdown(measured["tests"], "network"),
         f"How far {BEST} can be trusted when it gives a digit at least some probability (area under the ROC curve "
         f"{measured['area under the curve']:.2f}):", "",

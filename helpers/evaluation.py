@@ -14,8 +14,8 @@ correct
     For each network, by its name: whether its prediction for each image is correct, bool,
     shape (n,).
 
-Columns with ``%`` are in percent, columns with ``points`` in percentage points. Columns `low` and
-`high` are the bounds of a 95 % interval.
+Columns with ``%`` are in percent, columns with ``points`` in percentage points. Where a column has
+an interval, of 95 %, it has the parts `estimate`, `low` and `high`: the module `tables` says how.
 """
 
 import itertools
@@ -24,6 +24,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 from scipy.stats import binomtest
+
+from helpers import tables
 
 
 def wilson_interval(successes: int, trials: int) -> tuple[float, float]:
@@ -38,27 +40,30 @@ def wilson_interval(successes: int, trials: int) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def wilson_columns(successes: pd.Series, trials: pd.Series | int) -> pd.DataFrame:
-    """Compute Wilson intervals of counts.
+def with_wilson_interval(percentages: pd.Series, trials: pd.Series | int) -> pd.DataFrame:
+    """Put Wilson intervals beside shares of counts.
 
     Parameters
     ----------
-    successes
-        The counts.
+    percentages
+        The shares, in percent. They may be rounded, if only the count can be told from them.
     trials
-        One number for all counts, or one for each, with the same index.
+        One number for all shares, or one for each, with the same index.
 
     Returns
     -------
     table
-        One row per count: `low %` and `high %`, which are NaN if there are no trials.
+        One row per share, in percent: `estimate`, `low` and `high`, NaN if there are no trials.
     """
-    trials = pd.Series(trials, successes.index)  # repeats a single number
+    trials = pd.Series(trials, percentages.index)  # repeats a single number
+    successes = (percentages / 100 * trials).round()
     bounds = [
-        wilson_interval(k, n) if n else (np.nan, np.nan)
-        for k, n in zip(successes.astype(int).tolist(), trials.tolist(), strict=True)
+        wilson_interval(int(k), n) if n else (np.nan, np.nan)
+        for k, n in zip(successes.tolist(), trials.tolist(), strict=True)
     ]
-    return 100 * pd.DataFrame(bounds, index=successes.index, columns=["low %", "high %"])
+    table = 100 * pd.DataFrame(bounds, index=percentages.index, columns=["low", "high"])
+    table.insert(0, "estimate", percentages)
+    return table
 
 
 def epoch_accuracies(history: Mapping[str, Sequence[float]], images: int) -> pd.DataFrame:
@@ -74,15 +79,14 @@ def epoch_accuracies(history: Mapping[str, Sequence[float]], images: int) -> pd.
     Returns
     -------
     table
-        One row per epoch, from 1: `training %`, `validation %` and the interval of the validation
-        accuracy.
+        One row per epoch, from 1: `training %`, and `validation %` with its interval.
     """
     epochs = pd.RangeIndex(1, len(history["accuracy"]) + 1, name="epoch")
-    training = pd.Series(history["accuracy"], epochs)
-    validation = pd.Series(history["val_accuracy"], epochs)
-    table = pd.DataFrame({"training %": 100 * training, "validation %": 100 * validation})
-    correct = (validation * images).round()
-    return table.join(wilson_columns(correct, images))
+    training = 100 * pd.Series(history["accuracy"], epochs)
+    validation = 100 * pd.Series(history["val_accuracy"], epochs)
+    return tables.from_columns(
+        {"training %": training, "validation %": with_wilson_interval(validation, images)}
+    )
 
 
 def final_accuracies(
@@ -103,9 +107,9 @@ def final_accuracies(
         One row per network: the last row of its `epoch_accuracies`, and `sum %`, the sum of both
         accuracies. The article chooses the network with the highest sum.
     """
-    rows = {name: epoch_accuracies(each, images).iloc[-1] for name, each in histories.items()}
-    table = pd.DataFrame.from_dict(rows, orient="index").rename_axis("network")
-    table["sum %"] = table["training %"] + table["validation %"]
+    last_rows = {name: epoch_accuracies(each, images).tail(1) for name, each in histories.items()}
+    table = pd.concat(last_rows, names=["network"]).droplevel("epoch")
+    table["sum %", ""] = table["training %"] + table["validation %", "estimate"]
     return table
 
 
@@ -120,11 +124,15 @@ def error_rates(correct: Mapping[str, np.ndarray], reference: str) -> pd.DataFra
         -50 %. If the reference makes no errors, changes are infinite or NaN.
     """
     wrong = ~pd.DataFrame(correct)
-    table = pd.DataFrame({"errors": wrong.sum()}).rename_axis("network")
-    table["error %"] = 100 * table["errors"] / len(wrong)
-    table = table.join(wilson_columns(table["errors"], len(wrong)))
-    table["change %"] = 100 * (table["error %"] / table.loc[reference, "error %"] - 1)
-    return table
+    errors = wrong.sum().rename_axis("network")
+    rates = 100 * errors / len(wrong)
+    return tables.from_columns(
+        {
+            "errors": errors,
+            "error %": with_wilson_interval(rates, len(wrong)),
+            "change %": 100 * (rates / rates[reference] - 1),
+        }
+    )
 
 
 def paired_tests(correct: Mapping[str, np.ndarray]) -> pd.DataFrame:
@@ -160,60 +168,14 @@ def paired_tests(correct: Mapping[str, np.ndarray]) -> pd.DataFrame:
         rows[f"{first}, {second}"] = {
             "read by the first only": only_first,
             "by the second only": only_second,
-            "difference, points": 100 * (only_first - only_second) / len(one),
-            "low, points": 100 * differ / len(one) * low,
-            "high, points": 100 * differ / len(one) * high,
+            "difference, points": {
+                "estimate": 100 * (only_first - only_second) / len(one),
+                "low": 100 * differ / len(one) * low,
+                "high": 100 * differ / len(one) * high,
+            },
             "p": p,
         }
-    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("first, second")
-
-
-def selection_bias(correct_rows: np.ndarray, splits: int = 1000, seed: int = 12345) -> pd.Series:
-    """Estimate by how much a choice among trained networks flatters the one that is chosen.
-
-    The images are split at random into halves. The network with the highest accuracy on one half
-    (the first, if there are several) is evaluated on the other half.
-
-    Parameters
-    ----------
-    correct_rows
-        Whether each network's prediction for each image is correct, bool, shape (networks, n).
-    splits
-        The number of splits.
-    seed
-        The seed of the splits.
-
-    Returns
-    -------
-    means
-        Over the splits: `on the half it won, %`, `on the other half, %`, and their difference,
-        `advantage, points`.
-
-    Notes
-    -----
-    A choice by all images is less biased, since accuracies on more images vary less.
-    """
-    images = correct_rows.shape[1]
-    half = images // 2
-    # Shape (splits, n): whether an image is in the half by which a network is chosen.
-    in_order = np.tile(np.arange(images) < half, (splits, 1))
-    here = np.random.default_rng(seed).permuted(in_order, axis=1)
-    # Matrix products count correct predictions for all networks and splits at once. float32 is
-    # fast, and these counts are exact in it, since they stay below 2**24.
-    correct = correct_rows.astype(np.float32)
-    accuracies_here = correct @ here.T / half  # shape (networks, splits)
-    accuracies_there = correct @ ~here.T / (images - half)
-    winners = accuracies_here.argmax(axis=0)  # one per split
-    each_split = np.arange(splits)
-    won = 100 * float(accuracies_here[winners, each_split].mean(dtype=float))
-    other = 100 * float(accuracies_there[winners, each_split].mean(dtype=float))
-    return pd.Series(
-        {
-            "on the half it won, %": won,
-            "on the other half, %": other,
-            "advantage, points": won - other,
-        }
-    )
+    return tables.from_rows(rows).rename_axis("first, second")
 
 
 def label_accuracy(true_labels: np.ndarray, predicted_labels: np.ndarray) -> pd.DataFrame:
@@ -225,12 +187,12 @@ def label_accuracy(true_labels: np.ndarray, predicted_labels: np.ndarray) -> pd.
         One row per digit: `images`, the number of images that show it; `correct`, how many of them
         are classified correctly; and `accuracy %` with its interval, NaN if no image shows it.
     """
-    images = np.bincount(true_labels, minlength=10)
-    correct = np.bincount(true_labels[true_labels == predicted_labels], minlength=10)
     digits = pd.RangeIndex(10, name="digit")
-    table = pd.DataFrame({"images": images, "correct": correct}, digits)
-    table["accuracy %"] = 100 * (table["correct"] / table["images"])
-    return table.join(wilson_columns(table["correct"], table["images"]))
+    images = pd.Series(np.bincount(true_labels, minlength=10), digits)
+    read_correctly = true_labels[true_labels == predicted_labels]
+    correct = pd.Series(np.bincount(read_correctly, minlength=10), digits)
+    accuracy = with_wilson_interval(100 * (correct / images), images)
+    return tables.from_columns({"images": images, "correct": correct, "accuracy %": accuracy})
 
 
 def errors_only(confusion: np.ndarray) -> np.ndarray:
@@ -297,13 +259,21 @@ def reliability(probabilities: np.ndarray, true_labels: np.ndarray) -> pd.DataFr
     probability = probabilities.max(axis=1).astype(float)
     correct = probabilities.argmax(axis=1) == true_labels
     bins = np.minimum((10 * probability).astype(int), 9)  # 1.0 belongs to the last
-    bins_used, images = np.unique(bins, return_counts=True)
-    bounds = [f"{each / 10:.1f} to {(each + 1) / 10:.1f}" for each in bins_used]
-    table = pd.DataFrame({"images": images}, pd.Index(bounds, name="probability"))
-    correct_counts = pd.Series([correct[bins == each].sum() for each in bins_used], table.index)
-    table["probability %"] = [100 * probability[bins == each].mean() for each in bins_used]
-    table["accuracy %"] = 100 * correct_counts / images
-    return table.join(wilson_columns(correct_counts, table["images"]))
+    members = {
+        f"{each / 10:.1f} to {(each + 1) / 10:.1f}": bins == each for each in np.unique(bins)
+    }
+    # By bin: how many images it has, and what their means are.
+    index = pd.Index(members, name="probability")
+    images = pd.Series([here.sum() for here in members.values()], index)
+    expected = pd.Series([100 * probability[here].mean() for here in members.values()], index)
+    accuracy = pd.Series([100 * correct[here].mean() for here in members.values()], index)
+    return tables.from_columns(
+        {
+            "images": images,
+            "probability %": expected,
+            "accuracy %": with_wilson_interval(accuracy, images),
+        }
+    )
 
 
 def expected_calibration_error(table: pd.DataFrame) -> float:
@@ -313,5 +283,5 @@ def expected_calibration_error(table: pd.DataFrame) -> float:
     -----
     Each bin is weighted by its images (M. P. Naeini, G. F. Cooper, M. Hauskrecht, AAAI 2015).
     """
-    gaps = (table["accuracy %"] - table["probability %"]).abs()
+    gaps = (table["accuracy %", "estimate"] - table["probability %"]).abs()
     return float((table["images"] * gaps).sum() / table["images"].sum())

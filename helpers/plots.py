@@ -243,13 +243,15 @@ def reliability(tables: Mapping[str, pd.DataFrame], title: str) -> Figure:
     looks = zip(itertools.cycle(MARKERS), moves, strict=False)
     for (name, each), (marker, move) in zip(tables.items(), looks, strict=True):
         table = each[each["images"] >= LEAST_IMAGES]  # of fewer an interval says hardly anything
+        accuracy = table["accuracy %"]
         for axis, sideways in ((left, move), (right, 0)):
-            ends = table["accuracy %"] - table["low %"], table["high %"] - table["accuracy %"]
+            ends = accuracy["estimate"] - accuracy["low"], accuracy["high"] - accuracy["estimate"]
             look = {"fmt": marker, "label": name, "alpha": 0.8, "elinewidth": 0.8, "capsize": 4}
-            axis.errorbar((table["probability %"] + sideways).clip(upper=100), table["accuracy %"], yerr=ends, **look)
+            sure = (table["probability %"] + sideways).clip(upper=100)
+            axis.errorbar(sure, accuracy["estimate"], yerr=ends, **look)
     # The panel on the right begins a little below the last bins.
     surest = pd.concat([table.iloc[-1:] for table in tables.values()])
-    lowest = min(surest["low %"].min(), surest["probability %"].min())
+    lowest = min(surest["accuracy %", "low"].min(), surest["probability %"].min())
     _compare_with_diagonal(left, start=0)
     _compare_with_diagonal(right, start=lowest - 0.15 * (100 - lowest))
     left.set(title="all predictions", ylabel="predicted correctly, %")
@@ -407,9 +409,10 @@ def _draw_accuracies(right: Axes, table: pd.DataFrame, published: pd.DataFrame) 
     both = (table, -aside, PETROFF[0], "ours"), (published, aside, "0.45", "article's")
     for rows, move, shade, name in both:
         if not rows.empty:
-            ends = rows["accuracy %"] - rows["low %"], rows["high %"] - rows["accuracy %"]
+            accuracy = rows["accuracy %"]
+            ends = accuracy["estimate"] - accuracy["low"], accuracy["high"] - accuracy["estimate"]
             look: Look = {"fmt": "o", "capsize": 3, "label": name}
-            right.errorbar(rows["accuracy %"], rows.index + move, xerr=ends, color=shade, **look)
+            right.errorbar(accuracy["estimate"], rows.index + move, xerr=ends, color=shade, **look)
     right.set(xlabel="read correctly, %", ylim=(9.5, -0.5), yticks=range(10))
     right.set_title("accuracy", fontsize=11)
     right.grid(axis="x", alpha=0.3)

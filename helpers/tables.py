@@ -1,15 +1,58 @@
-"""Numbers as a reader sees them: on the notebook's first screen, in its tables and captions, and in a terminal."""
+"""Tables of numbers, and how readers see them: on the first screen, in captions, in a terminal.
 
-import itertools
-import re
-from collections.abc import Sequence
+A table has columns with two names: what is estimated ("validation %"), and the part.
+
+estimate
+    The number itself.
+low, high
+    The bounds of its 95 % interval.
+sd
+    The standard deviation, if the estimate is a mean.
+
+A number with neither interval nor deviation has one part, with an empty name, and pandas finds it
+as ``table["sum %"]``. `from_columns` and `from_rows` make such tables; `readable` shows them.
+"""
+
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from helpers.evaluation import wilson_interval
+
+def from_columns(columns: Mapping[str, pd.Series | pd.DataFrame]) -> pd.DataFrame:
+    """Put numbers and estimates side by side.
+
+    Parameters
+    ----------
+    columns
+        By what each is: a Series of numbers, or the parts of estimates, a DataFrame with columns
+        such as `estimate`, `low` and `high`. All have the same index.
+    """
+    parts = {
+        what: each.to_frame("") if isinstance(each, pd.Series) else each
+        for what, each in columns.items()
+    }
+    return pd.concat(parts, axis=1)
+
+
+def from_rows(rows: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
+    """Put rows of numbers and estimates below each other, as they come from JSON.
+
+    Parameters
+    ----------
+    rows
+        By its name, each row: by what each is, a number, or the parts of an estimate, a dict such
+        as ``{"estimate": 97.8, "low": 97.5, "high": 98.1}``. What a row doesn't have becomes NaN.
+    """
+    flat: dict[str, dict[tuple[str, str], Any]] = {}
+    for name, row in rows.items():
+        flat[name] = {}
+        for what, value in row.items():
+            parts = value if isinstance(value, Mapping) else {"": value}
+            flat[name] |= {(what, part): number for part, number in parts.items()}
+    return pd.DataFrame.from_dict(flat, orient="index")
 
 
 @dataclass(frozen=True)
@@ -28,21 +71,27 @@ class Headline:
         return "".join(f"<p>{sentence}</p>" for sentence in self.sentences) + table
 
 
-PENDING = Headline(("Nothing here yet: the last cell fills this in. In JupyterLab, choose Run > Run All Cells.",))
+ADVICE = "In JupyterLab, choose Run > Run All Cells."
+PENDING = Headline((f"Nothing here yet: the last cell fills this in. {ADVICE}",))
 
 
 def prepare_display() -> None:
-    """Have the notebook show tables and figures alike, whatever a profile of IPython's or a style file has set."""
+    """Have the notebook show tables and figures alike, whatever the user has set for other work.
+
+    A profile of IPython or a style file of matplotlib may have changed what is shown.
+    """
     import matplotlib.style
     from IPython import get_ipython
     from matplotlib.figure import Figure
 
-    from helpers.plots import as_png  # which writes percentages as is said here
+    from helpers.plots import as_png  # not at the top, since `plots` imports this module
 
     matplotlib.style.use("default")
     for group in ("display", "mode", "future"):
         pd.reset_option(group)
-    pd.set_option("display.float_format", number, "display.max_colwidth", None, "display.width", 200)
+    pd.set_option("display.float_format", number)
+    pd.set_option("display.max_colwidth", None)
+    pd.set_option("display.width", 200)
     if shell := get_ipython():  # there is none where a test runs the cell by itself
         shell.ast_node_interactivity = "last_expr"
         for formatter in shell.display_formatter.formatters.values():
@@ -51,7 +100,11 @@ def prepare_display() -> None:
 
 
 def number(value: float) -> str:
-    """A number for a table: two decimals, or one significant digit below 0.01, or that it is smaller; none for NaN."""
+    """Write a number for a table.
+
+    It has two decimals, or one significant digit if it is below 0.01. What is closer to 0 than
+    0.0001 is said to be so; NaN is left empty.
+    """
     if np.isnan(value):
         return ""
     if 0 < abs(value) < 0.0001:
@@ -60,45 +113,96 @@ def number(value: float) -> str:
 
 
 def percent(share: float) -> str:
-    """A share in percent, with up to two decimals to tell it from 100 %: what is above 99.99 % is rounding."""
-    texts = (f"{100 * share:.{decimals}f}" for decimals in range(3))
-    return f"{next((text for text in texts if float(text) < 100), '> 99.99')} %"
+    """Write a share, from 0 to 1, in percent.
+
+    Up to two decimals tell it from 100 %. What is above 99.99 % is said to be so, since rounding
+    in the network's arithmetic makes a probability of exactly 1.
+    """
+    for decimals in range(3):
+        text = f"{100 * share:.{decimals}f}"
+        if float(text) < 100:
+            return f"{text} %"
+    return "> 99.99 %"
 
 
 def captions(labels: np.ndarray, probabilities: np.ndarray) -> list[str]:
-    """A line for each image: what it shows, what it is read as, and with what probability, shape (n, 10)."""
-    rows = zip(labels, probabilities.argmax(axis=1), map(percent, probabilities.max(axis=1)), strict=True)
-    return [f"{label}{'' if label == read else f' read as {read}'}, {share}" for label, read, share in rows]
+    """Write a line for each image: its label, as what it is read if that differs, and how surely.
+
+    Parameters
+    ----------
+    labels
+        Digits, shape (n,).
+    probabilities
+        Of each digit, shape (n, 10). The most probable one is read.
+    """
+    lines = []
+    for label, each in zip(labels, probabilities, strict=True):
+        read = each.argmax()
+        misread = "" if read == label else f" read as {read}"
+        lines.append(f"{label}{misread}, {percent(each.max())}")
+    return lines
 
 
 def shared_captions(shared: pd.DataFrame, disputed: np.ndarray) -> list[str]:
-    """Of each of `study.shared_errors`: label, how often it is misread, mostly as what, and whether it is disputed."""
-    rows = zip(shared.index, shared["label"], shared["mostly read as"], shared["misread by"], strict=True)
-    return [
-        f"{label}, misread {by} times,\nmostly as {read}{', disputed' if image in disputed else ''}"
-        for image, label, read, by in rows
-    ]
+    """Write two lines for each image: its label, and how often and as what it is misread.
+
+    Parameters
+    ----------
+    shared
+        What `variation.shared_errors` returns.
+    disputed
+        The indices of the test images whose labels are in doubt.
+    """
+    rows = zip(
+        shared.index, shared["label"], shared["mostly read as"], shared["misread by"], strict=True
+    )
+    lines = []
+    for image, label, read, times in rows:
+        doubt = ", disputed" if image in disputed else ""
+        lines.append(f"{label}, misread {times} times,\nmostly as {read}{doubt}")
+    return lines
 
 
 def readable(table: pd.DataFrame, left_out: str = "") -> pd.DataFrame | Headline:
-    """A table for readers, bounds or a deviation beside their value as one text.
+    """Make a table for readers: an interval or a deviation stands beside its estimate, as one text.
 
-    What `article.why_left_out` has said stands before it, or instead of it if it is empty.
+    Parameters
+    ----------
+    table
+        Its columns are as this module's docstring says, or have one name each and are kept.
+    left_out
+        What `article.why_left_out` has said. It stands before the table; an empty one it replaces.
     """
     if table.empty:
         return Headline((left_out,))
+    shown = table if table.columns.nlevels == 1 else _one_column_each(table)
+    return Headline((left_out,), shown) if left_out else shown
+
+
+def _one_column_each(table: pd.DataFrame) -> pd.DataFrame:
+    """Join the parts of each estimate into one text, and say in the column's name what they are."""
     shown: dict[str, Any] = {}
-    for column, second, third in itertools.zip_longest(table, table.columns[1:], table.columns[2:], fillvalue=""):
-        if re.search(r"\blow\b", second):
-            rows = table[[column, second, third]].map(number).itertuples(index=False)
-            shown[f"{column} (95 % interval)"] = [f"{at} ({low} to {high})" if low else at for at, low, high in rows]
-        elif second == f"{column} sd":
-            rows = table[[column, second]].map(number).itertuples(index=False)
-            shown[f"{column}, mean ± sd"] = [f"{mean} ± {sd}" if sd else mean for mean, sd in rows]
-        elif not re.search(r"\b(low|high|sd)\b", column):
-            shown[column] = table[column]
-    readable = pd.DataFrame(shown, index=table.index)
-    return Headline((left_out,), readable) if left_out else readable
+    for what in table.columns.unique(0):
+        values = table[what]
+        if isinstance(values, pd.Series):
+            shown[what] = values
+        elif "low" in values:
+            shown[f"{what} (95 % interval)"] = [
+                f"{estimate} ({low} to {high})" if low else estimate
+                for estimate, low, high in _texts(values, "estimate", "low", "high")
+            ]
+        elif "sd" in values:
+            shown[f"{what}, mean ± sd"] = [
+                f"{mean} ± {sd}" if sd else mean for mean, sd in _texts(values, "estimate", "sd")
+            ]
+        else:
+            shown[what] = values["estimate"]
+    return pd.DataFrame(shown, index=table.index)
+
+
+def _texts(values: pd.DataFrame, *parts: str) -> Any:
+    """Write some parts of each estimate, row by row; NaN is an empty text."""
+    return values[list(parts)].map(number).itertuples(index=False)
 
 
 def headline(
@@ -109,37 +213,59 @@ def headline(
     scores: pd.DataFrame,
     changed: Sequence[str] = (),
 ) -> Headline:
-    """Sum a run up: what a reader must know about it first, what was found, and the verdicts.
+    """Sum up a run: what must be known about it first, what was found, and the verdicts.
 
     Parameters
     ----------
-    accuracies : `evaluation.final_accuracies` of the article's two networks and one's own
-    articles : the same of the article's two and conv-normalised
-    correct : whether the best of the former reads each test image correctly
-    scores : `article.scorecard`, which may be empty
-    changed : what of the networks is not the article's, from `models.changed`
+    notices
+        What must be known first, in sentences.
+    accuracies
+        What `evaluation.final_accuracies` returns for the article's two networks and the reader's
+        own.
+    articles
+        The same for the article's two and conv-normalised.
+    correct
+        Whether the best network of `accuracies` reads each test image correctly, shape (n,).
+    scores
+        What `article.scorecard` returns. If it is empty, the accuracies take its place.
+    changed
+        What of the networks is not the article's, from `models.changed`.
     """
-    sums, all_sums = (table["sum %"].sort_values(ascending=False) for table in (accuracies, articles))
-    rivals = f"better of {'these' if changed else 'its'} two networks"
-    if len(sums) > 2:
-        rivals = f"best of these {len(sums)} networks"
-    read, images = int(correct.sum()), len(correct)
-    low, high = wilson_interval(read, images)
-    sentences = [
-        f"By the article's rule, the larger sum of final training and validation accuracy, the {rivals} "
-        f"is {sums.index[0]}, {sums.iloc[0]:.2f} against {sums.iloc[1]:.2f}. It reads {read:,} of {images:,} "
-        f"test images correctly: {100 * read / images:.2f} % (95 % interval {100 * low:.2f} to {100 * high:.2f} %).",
-    ]
-    slip = (
-        "But the article's code gave the convolutional network pixels from 0 to 255, and the dense one pixels from 0 "
-        "to 1. With pixels from 0 to 1 for both (we call it conv-normalised then), the same rule picks "
-        f"{all_sums.index[0]}, with {all_sums.iloc[0]:.2f}."
-    )
+    sentences = list(notices)
     if changed:
-        others = f"In this run {' and '.join(changed)} are not those that the notebook's text speaks of"
-        notices = (f"{others}. What compares with the article or the study is left out.", *notices)
-    else:
-        sentences.append(slip)
-    columns = ["verdict", "does not hold"]
-    table = accuracies.map(number) if scores.empty else scores[columns].rename_axis("the article's claim")
-    return Headline((*notices, *sentences), table)
+        others = f"{' and '.join(changed)} are not those that the notebook's text speaks of"
+        left_out = "What compares with the article or the study is left out."
+        sentences.insert(0, f"In this run {others}. {left_out}")
+    sentences.append(_choice(accuracies, correct, "these" if changed else "its"))
+    if not changed:
+        sentences.append(_slip(articles["sum %"]))
+    if scores.empty:
+        return Headline(tuple(sentences), _one_column_each(accuracies))
+    verdicts = scores[["verdict", "does not hold"]].rename_axis("the article's claim")
+    return Headline(tuple(sentences), verdicts)
+
+
+def _choice(accuracies: pd.DataFrame, correct: np.ndarray, whose: str) -> str:
+    """Say which network the article's rule picks, and how well it reads the test images."""
+    sums = accuracies["sum %"].sort_values(ascending=False)
+    best = sums.index[0]
+    two = f"better of {whose} two networks"
+    rivals = two if len(sums) == 2 else f"best of these {len(sums)} networks"
+    validation = accuracies.loc[best, "validation %"]
+    return (
+        "By the article's rule, the larger sum of final training and validation accuracy, "
+        f"the {rivals} is {best}, {sums.iloc[0]:.2f} against {sums.iloc[1]:.2f}. "
+        f"It reads {correct.sum():,} of {len(correct):,} test images correctly: "
+        f"{100 * correct.mean():.2f} % "
+        f"(95 % interval {validation['low']:.2f} to {validation['high']:.2f} %)."
+    )
+
+
+def _slip(sums: pd.Series) -> str:
+    """Say what the article's code did with the pixels, and what its rule picks on equal ones."""
+    return (
+        "But the article's code gave the convolutional network pixels from 0 to 255, "
+        "and the dense one pixels from 0 to 1. With pixels from 0 to 1 for both "
+        "(we call it conv-normalised then), the same rule picks "
+        f"{sums.idxmax()}, with {sums.max():.2f}."
+    )

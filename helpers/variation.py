@@ -1,7 +1,8 @@
 """Say how much many trainings vary, which network wins, and which errors they share.
 
-Runs are those of the module `study`, and `finals` is the table that the function of this name
-returns. Intervals run from `low` to `high` and are of 95 %.
+Runs are those of the module `study`, and `accuracies` is the table that `accuracies_of_runs`
+returns. The module `tables` says what parts the column of an estimate has: `estimate`, and either
+the bounds of a 95 % interval, `low` and `high`, or the standard deviation, `sd`.
 """
 
 import itertools
@@ -11,48 +12,58 @@ import numpy as np
 import pandas as pd
 from scipy.stats import bootstrap, ttest_1samp
 
+from helpers import tables
 from helpers.study import Run, runs_of
 
 
-def finals(runs: Sequence[Run], names: Sequence[str]) -> pd.DataFrame:
+def accuracies_of_runs(runs: Sequence[Run], names: Sequence[str]) -> pd.DataFrame:
     """Collect the accuracies of each run after the last epoch, and their sum.
+
+    Parameters
+    ----------
+    names
+        The candidates whose runs are collected.
 
     Returns
     -------
-    Columns `training %`, `validation %` and `sum %`. The index is `candidate`, in the order of
-    `names`, and `seed`.
+    table
+        One row per run: `training %`, `validation %` and `sum %`. The index is `candidate`, in the
+        order of `names`, and `seed`.
     """
     chosen = [run for name in names for run in runs_of(name, runs)]
     training = [100 * run["history"]["accuracy"][-1] for run in chosen]
     validation = [100 * run["history"]["val_accuracy"][-1] for run in chosen]
     table = pd.DataFrame({"training %": training, "validation %": validation})
     keys = ["candidate", "seed"]
-    table.index = pd.MultiIndex.from_arrays([[run[key] for run in chosen] for key in keys], names=keys)
+    values = [[run[key] for run in chosen] for key in keys]
+    table.index = pd.MultiIndex.from_arrays(values, names=keys)
     return table.assign(**{"sum %": table["training %"] + table["validation %"]})
 
 
-def spread(finals: pd.DataFrame) -> pd.DataFrame:
+def spread(accuracies: pd.DataFrame) -> pd.DataFrame:
     """Compute the mean and the standard deviation of each candidate's runs.
 
     Returns
     -------
-    One row per candidate: how many `trainings` it has, and for each column of `finals` its mean and,
-    under a name that ends in ` sd`, its standard deviation (over n - 1).
+    table
+        One row per candidate: how many `trainings` it has, and for each column of `accuracies` the
+        mean, `estimate`, and the standard deviation (over n - 1), `sd`.
     """
-    groups = finals.groupby("candidate", sort=False)
-    columns = [name for column in finals for name in (column, f"{column} sd")]
-    table = groups.mean().join(groups.std().add_suffix(" sd"))[columns]
-    table.insert(0, "trainings", groups.size())
+    groups = accuracies.groupby("candidate", sort=False)
+    table = groups.agg(["mean", "std"]).rename(columns={"mean": "estimate", "std": "sd"}, level=1)
+    table.insert(0, ("trainings", ""), groups.size())
     return table.rename_axis("network")
 
 
-def superiority(finals: pd.DataFrame, seed: int = 12345) -> pd.DataFrame:
+def superiority(accuracies: pd.DataFrame, seed: int = 12345) -> pd.DataFrame:
     """Compare the networks two by two over all pairs of their trainings.
 
     Returns
     -------
-    One row per two networks: `by sum, % of pairs` and `by validation, % of pairs`, each with a 95 %
-    interval, `low` to `high`. Networks with a single run, such as a reader's own, are left out.
+    table
+        One row per two networks: `by sum, % of pairs` and `by validation, % of pairs`, each with
+        its interval. Networks with a single run, such as a reader's own, are left out. Without runs
+        it is empty, but has these columns.
 
     Notes
     -----
@@ -60,14 +71,14 @@ def superiority(finals: pd.DataFrame, seed: int = 12345) -> pd.DataFrame:
     percentile bootstrap: trainings are drawn with replacement 9,999 times. If all trainings agree,
     it has no width, but that proves nothing about further trainings.
     """
-    measures = ("sum", "validation")
-    columns = [f"by {by}, {what}" for by in measures for what in ("% of pairs", "low", "high")]
+    measures = {"by sum, % of pairs": "sum %", "by validation, % of pairs": "validation %"}
+    columns = pd.MultiIndex.from_product([measures, ["estimate", "low", "high"]])
+    counts = accuracies.groupby("candidate", sort=False).size()
     rows: dict[str, list[float]] = {}
-    counts = finals.groupby("candidate", sort=False).size()
     for first, second in itertools.combinations(counts.index[counts > 1], 2):
         row: list[float] = []
-        for by in measures:
-            samples = finals.loc[first, f"{by} %"], finals.loc[second, f"{by} %"]
+        for measure in measures.values():
+            samples = accuracies.loc[first, measure], accuracies.loc[second, measure]
             drawn = bootstrap(
                 samples,
                 probability_of_superiority,
@@ -76,7 +87,7 @@ def superiority(finals: pd.DataFrame, seed: int = 12345) -> pd.DataFrame:
                 rng=np.random.default_rng(seed),
             )
             row.append(float(probability_of_superiority(*samples)))
-            row += [float(end) for end in drawn.confidence_interval]
+            row += [float(bound) for bound in drawn.confidence_interval]
         rows[f"{first} beats {second}"] = row
     return pd.DataFrame.from_dict(rows, orient="index", columns=columns)
 
@@ -90,6 +101,11 @@ def probability_of_superiority(one: np.ndarray, other: np.ndarray, axis: int = -
         Values along the last axis, shapes (..., n) and (..., m).
     axis
         The last one, -1: SciPy's bootstrap demands such a parameter.
+
+    Returns
+    -------
+    percentage
+        Shape (...).
 
     Notes
     -----
@@ -106,9 +122,10 @@ def last_changes(runs: Sequence[Run], names: Sequence[str]) -> pd.DataFrame:
 
     Returns
     -------
-    One row per network that has several runs of several epochs: the mean `loss x 1000` at the end,
-    the mean `change x 1000` in the last epoch with Student's 95 % interval, and in how many
-    `trainings` it `rose`.
+    table
+        One row per network that has several runs of several epochs: the mean `loss x 1000` at the
+        end, the mean `change x 1000` in the last epoch with Student's interval, and in how many
+        `trainings` it `rose`.
     """
     rows = {}
     for name in names:
@@ -118,13 +135,11 @@ def last_changes(runs: Sequence[Run], names: Sequence[str]) -> pd.DataFrame:
             low, high = ttest_1samp(change, 0).confidence_interval()
             rows[name] = {
                 "loss x 1000": losses[:, -1].mean(),
-                "change x 1000": change.mean(),
-                "low": low,
-                "high": high,
+                "change x 1000": {"estimate": change.mean(), "low": low, "high": high},
                 "rose": int((change > 0).sum()),
                 "trainings": len(losses),
             }
-    return pd.DataFrame.from_dict(rows, orient="index")
+    return tables.from_rows(rows)
 
 
 def shared_errors(runs: Sequence[Run], labels: np.ndarray, count: int = 10) -> pd.DataFrame:
@@ -132,12 +147,14 @@ def shared_errors(runs: Sequence[Run], labels: np.ndarray, count: int = 10) -> p
 
     Returns
     -------
-    One row per image, the most misread first: its `label`, what it is `mostly read as`, by how many
-    trainings it is `misread by`, and by how many of each network.
+    table
+        One row per image, the most misread first: its `label`, what it is `mostly read as`, by how
+        many trainings it is `misread by`, and by how many of each network.
     """
     errors = [(run["candidate"], run["misread"], run["taken_for"]) for run in runs]
     table = pd.DataFrame(errors, columns=["network", "image", "read"]).explode(["image", "read"])
     table = table.astype({"image": int, "read": int})
+    # Sorted by index first, so that of equally many errors the first images are kept.
     most = table["image"].value_counts().sort_index().nlargest(count)
     found = table[table["image"].isin(most.index)].groupby("image")
     columns = {
@@ -149,23 +166,13 @@ def shared_errors(runs: Sequence[Run], labels: np.ndarray, count: int = 10) -> p
     return pd.DataFrame(columns, index=most.index)
 
 
-def read_correctly(runs: Sequence[Run], name: str, images: int) -> np.ndarray:
-    """Say whether each run of a candidate reads each test image correctly.
-
-    Returns
-    -------
-    bool, shape (runs, images).
-    """
-    every = np.arange(images)
-    return np.array([~np.isin(every, run["misread"]) for run in runs_of(name, runs)])
-
-
 def confusions(runs: Sequence[Run], name: str) -> np.ndarray:
     """Collect the confusion counts of each run of a candidate.
 
     Returns
     -------
-    int, shape (runs, 10, 10): rows true, columns predicted.
+    counts
+        int, shape (runs, 10, 10), one row per true digit, one column per predicted digit.
     """
     counts = [run["confusion"] for run in runs_of(name, runs)]
     return np.array(counts, dtype=int).reshape(-1, 10, 10)

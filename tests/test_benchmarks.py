@@ -127,16 +127,15 @@ def test_every_stored_json_is_json():
 def test_interval_of_a_share_draws_whole_sources():
     """Fifty pictures: if each source is read or misread as a whole, there are just five things to draw from."""
     values, alone = np.repeat([1.0, 1.0, 1.0, 0.0, 0.0], 10), pd.Series(range(50))
-    apart = handwriting.with_interval("read", values, alone)
-    together = handwriting.with_interval("read", values, alone // 10)
-    assert apart["read"] == together["read"] == 60
-    assert (together["read, low"], together["read, high"]) == (20, 100)
-    assert 40 <= apart["read, low"] < 50 < 70 < apart["read, high"] <= 80
-    assert handwriting.with_interval("read", values, alone // 25).keys() == {"read"}  # two are too few
+    apart = handwriting.with_interval(values, alone)
+    together = handwriting.with_interval(values, alone // 10)
+    assert together == {"estimate": 60, "low": 20, "high": 100}
+    assert apart["estimate"] == 60 and 40 <= apart["low"] < 50 < 70 < apart["high"] <= 80
+    assert handwriting.with_interval(values, alone // 25) == {"estimate": 60}  # two are too few
 
 
 def test_pairs_of_trainings_by_hand():
     """Two trainings of each: 3 and 1 of 4 pictures against 2 and 1; one pair of four is lost, one is a tie."""
     right = {"one": np.array([[1, 1, 1, 0], [1, 0, 0, 0]], bool), "other": np.array([[1, 1, 0, 0], [0, 1, 0, 0]], bool)}
     row = handwriting.pairs(pd.DataFrame({"source": list("abcd")}), right)["one beats other"]
-    assert row == {"% of pairs": 62.5, "difference, points": 12.5}
+    assert row == {"% of pairs": 62.5, "difference, points": {"estimate": 12.5}}

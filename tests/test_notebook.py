@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from helpers import article
+from helpers import article, plots
+from tests.thorough.test_pictures import BASELINE, CASES
 
 PATH = Path(__file__).parent.parent / "mnist_digits.ipynb"
 NOTEBOOK = json.loads(PATH.read_text(encoding="utf-8"))
@@ -22,6 +23,12 @@ MARKDOWN = ["".join(cell["source"]) for cell in CELLS if cell["cell_type"] == "m
 
 def source(cell) -> str:
     return "".join(cell["source"])
+
+
+def outputs(cell) -> list:
+    """What a code cell shows, as it is stored."""
+    assert cell.get("execution_count"), f"`make refresh` is needed: this cell was not executed yet.\n{source(cell)}"
+    return cell["outputs"]
 
 
 def text(output) -> str:
@@ -35,30 +42,35 @@ def is_figure(output) -> bool:
 
 
 def section(number: int) -> str:
-    """The text of all outputs under a heading '## <number>.', with 'FIGURE' for each picture."""
+    """The text of all outputs under a heading '## <number>.', without pictures."""
     found, current = [], 0
     for cell in CELLS:
         if cell["cell_type"] == "markdown":
             headings = re.findall(r"^## (\d+)\.", source(cell), re.MULTILINE)
             current = int(headings[-1]) if headings else current
         elif current == number:
-            found += ["FIGURE" if is_figure(output) else text(output) for output in cell["outputs"]]
+            found += [text(output) for output in outputs(cell) if not is_figure(output)]
     return "\n".join(found)
 
+
+FIRST_SCREEN = "".join(
+    text(output) for cell in CODE if 'display_id="first-screen"' in source(cell) for output in cell.get("outputs", [])
+)
 
 # --- one clean run
 
 
 def test_executed_once_from_top_to_bottom_without_error_or_warning():
-    assert [cell["execution_count"] for cell in CODE] == list(range(1, len(CODE) + 1))
-    kinds = {output.get("name", output["output_type"]) for cell in CODE for output in cell["outputs"]}
+    counts = [cell.get("execution_count") for cell in CODE]
+    assert counts == list(range(1, len(CODE) + 1)), "`make refresh` executes all cells, once and in their order"
+    kinds = {output.get("name", output["output_type"]) for cell in CODE for output in outputs(cell)}
     assert kinds <= {"stdout", "display_data", "execute_result"}
 
 
 def test_stored_outputs_name_no_place_and_no_time():
-    outputs = "\n".join(text(output) for cell in CODE for output in cell["outputs"])
-    assert not re.search(r"/home/|/work/|/root/|/tmp/|/Users/|[A-Z]:\\", outputs)
-    assert not re.search(r"\d\d:\d\d|\bms\b|\d s\b|it/s|step/s", outputs)
+    shown = "\n".join(text(output) for cell in CODE for output in outputs(cell))
+    assert not re.search(r"/home/|/work/|/root/|/tmp/|/Users/|[A-Z]:\\", shown)
+    assert not re.search(r"\d\d:\d\d|\bms\b|\d s\b|it/s|step/s", shown)
     assert "execution" not in {key for cell in CODE for key in cell["metadata"]}
     assert NOTEBOOK["metadata"].keys() == {"kernelspec", "language_info"}  # no widgets, nothing of papermill's
 
@@ -68,18 +80,21 @@ def test_stored_outputs_name_no_place_and_no_time():
 
 def test_few_and_short_cells_with_prose_between_them():
     lines = [sum(bool(line.strip()) for line in source(cell).splitlines()) for cell in CODE]
-    assert len(CELLS) <= 70 and statistics.median(lines) <= 4 and max(lines) <= 15
+    assert len(CELLS) <= 70, "at most 70 cells, so that one reads it in half an hour: join some, or leave one out"
+    assert statistics.median(lines) <= 4, "half of the code cells have at most 4 lines: move some code to helpers"
+    assert max(lines) <= 15, "a code cell has at most 15 lines: move some to helpers"
     kinds = "".join("c" if cell["cell_type"] == "code" else "m" for cell in CELLS)
-    assert "ccc" not in kinds and kinds[0] == kinds[-1] == "m"
-    assert PATH.stat().st_size < 3_000_000  # what GitHub shows
+    assert "ccc" not in kinds, "at most two code cells in a row: a sentence before one says why"
+    assert kinds[0] == kinds[-1] == "m"
+    assert PATH.stat().st_size < 3_000_000, "GitHub shows no larger notebook"
 
 
 def test_outline_and_contents():
-    """One title, 14 sections; the links at the beginning lead to each of them."""
+    """One title, numbered sections; the links at the beginning lead to each of them."""
     headings = re.findall(r"^(#+) (.*)$", "\n".join(MARKDOWN), re.MULTILINE)
     assert [level for level, _ in headings].count("#") == 1 and headings[0][0] == "#"
     sections = [title for level, title in headings if level == "##"]
-    assert [int(title.split(".")[0]) for title in sections] == list(range(1, 15))
+    assert [int(title.split(".")[0]) for title in sections] == list(range(1, len(sections) + 1))
     links = re.findall(r"\[(\d+\. [^]]+)\]\(#([^)]+)\)", "\n".join(MARKDOWN))
     assert links == [(title, title.replace(" ", "-")) for title in sections]
 
@@ -114,15 +129,17 @@ def test_selection():
     rows = re.findall(r"(dense|conv)\s+([\d.]+)\s+([\d.]+) \([^)]*\)\s+([\d.]+)", section(5))
     assert len(rows) == 2
     assert all(float(total) == pytest.approx(float(one) + float(other), abs=0.011) for _, one, other, total in rows)
-    assert max(rows, key=lambda row: float(row[3]))[0] in text(CODE[2]["outputs"][0])
+    assert max(rows, key=lambda row: float(row[3]))[0] in FIRST_SCREEN
     code = "\n".join(map(source, CODE))  # the rule, and how a prediction becomes a class, can be read there
     assert '["sum %"].idxmax()' in code and "argmax(axis=1)" in code
 
 
-def test_what_each_section_shows():
-    assert is_figure(CODE[1]["outputs"][0])  # samples, on the first screen
-    figures = {number: section(number).count("FIGURE") for number in range(1, 15)}
-    assert figures == {3: 1, 6: 1, 8: 1, 9: 3, 10: 1, 11: 2, 12: 2} | dict.fromkeys((1, 2, 4, 5, 7, 13, 14), 0)
+def test_cells_that_draw_show_figures_and_no_others_do():
+    drawn = [len(re.findall(r"^(?:plots\.\w+|pad\.Pad)\(", source(cell), re.MULTILINE)) for cell in CODE]
+    assert [sum(map(is_figure, outputs(cell))) for cell in CODE] == drawn and drawn[1]  # samples, on the first screen
+
+
+def test_what_sections_show():
     shown = {2: "60,000 training and 10,000 test images", 3: "669,706", 4: "600,810", 6: "change %"}
     shown |= {7: "by the second only", 8: "dense beats conv", 10: "in top two", 11: "rank correlation"}
     assert all(what in section(number) for number, what in shown.items())
@@ -132,21 +149,19 @@ def test_folded_cells_say_so():
     """JupyterLab and the report fold them; GitHub does not."""
     folded = [cell for cell in CODE if cell["metadata"].get("jupyter", {}).get("source_hidden")]
     said = [cell for cell in CODE if re.match(r"# Folded in JupyterLab: .{20,}\n|# NBVAL", source(cell))]
-    assert folded == said and len(folded) == 4
+    assert folded == said
 
 
 def test_scorecard_and_its_short_form_on_the_first_screen():
     pattern = r"((?:holds in part|holds|does not hold), \d of \d)"
-    claims = re.findall(pattern, section(13))
-    assert len(claims) == 7
-    assert re.findall(pattern, text(CODE[2]["outputs"][0])) == claims
+    (cell,) = [cell for cell in CODE if "article.scorecard(" in source(cell)]
+    claims = [claim for output in outputs(cell) for claim in re.findall(pattern, text(output))]
+    assert claims and re.findall(pattern, FIRST_SCREEN) == claims
 
 
 def test_figures_are_opaque_crisp_and_described():
-    """PNG on white, at most 12, stored with twice the pixels that they are shown with, and with alternative text."""
-    figures = [output for cell in CODE for output in cell["outputs"] if is_figure(output)]
-    assert len(figures) == 12
-    for figure in figures:
+    """PNG on white, stored with twice the pixels that they are shown with, and with alternative text."""
+    for figure in (output for cell in CODE for output in outputs(cell) if is_figure(output)):
         picture = imread(io.BytesIO(base64.b64decode(figure["data"]["image/png"])))
         assert picture.ndim == 2 or picture.shape[2] == 3 or picture[..., 3].min() == 1
         assert np.all(picture[0, 0] == 1)
@@ -154,9 +169,17 @@ def test_figures_are_opaque_crisp_and_described():
         assert picture.shape[1] == pytest.approx(2 * shown["width"], abs=2) and len(shown["alt"]) > 60
 
 
+def test_every_function_that_draws_has_a_case_a_picture_and_a_cell():
+    """A picture is compared in `make test-full` only; that it is there can be seen at once."""
+    drawing = {name for name, value in vars(plots).items() if hasattr(value, "__wrapped__")}
+    assert drawing == set(CASES), "a case in tests/thorough/test_pictures.py for each function"
+    assert drawing == {path.stem for path in BASELINE.glob("*.png")}, "that module says how a picture is stored"
+    assert drawing == set(re.findall(r"^plots\.(\w+)\(", "\n".join(map(source, CODE)), re.MULTILINE))
+
+
 @pytest.mark.parametrize("name", ["runs", "embedding"])
 def test_figures_in_readme_are_the_notebooks(name):
     (cell,) = [cell for cell in CODE if f"plots.{name}(" in source(cell)]
-    (output,) = cell["outputs"]
+    (output,) = outputs(cell)
     assert (PATH.parent / "figures" / f"{name}.png").read_bytes() == base64.b64decode(output["data"]["image/png"])
     assert f"figures/{name}.png" in (PATH.parent / "README.md").read_text()

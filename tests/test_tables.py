@@ -1,11 +1,18 @@
+"""What readers see of tables and numbers."""
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from helpers import evaluation, tables
 
-COLUMNS = ["training %", "validation %", "low %", "sum %"]
-ACCURACIES = pd.DataFrame([[98.5, 98.01, 97.72, 196.51], [97.83, 98.16, 97.88, 195.99]], ["dense", "conv"], COLUMNS)
+ACCURACIES = evaluation.final_accuracies(
+    {
+        "dense": {"accuracy": [0.985], "val_accuracy": [0.9801]},
+        "conv": {"accuracy": [0.9783], "val_accuracy": [0.9816]},
+    },
+    images=10_000,
+)
 ALL = pd.concat([ACCURACIES, ACCURACIES.iloc[:1].rename({"dense": "third"}) + 0.4])
 CORRECT = np.repeat([True, False], [9_801, 199])
 SCORES = pd.DataFrame({"here": "so it is", "verdict": "holds, 1 of 1", "does not hold": ""}, ["All digits are read"])
@@ -39,7 +46,7 @@ def test_headline_as_text_and_html():
     assert "<table" in shown._repr_html_()
     assert repr(tables.PENDING).startswith("Nothing here yet: the last cell fills this in.")
     without_scores = headline(pd.DataFrame()).table
-    assert without_scores.loc["dense"].tolist() == ["98.50", "98.01", "97.72", "196.51"]
+    assert without_scores.equals(tables.readable(ACCURACIES))
 
 
 def test_numbers_of_any_size_can_be_read():
@@ -53,16 +60,37 @@ def test_captions():
     assert tables.captions(np.array([4, 4]), probabilities) == ["4, 92 %", "4 read as 9, 92 %"]
 
 
-def test_bounds_and_deviations_stand_beside_their_value():
-    columns = ["a %", "low %", "high %", "n", "sum", "sum sd"]
-    rows = [[97.8, 97.49, 98.07, 3, 1.5, 0.25], [97.8, np.nan, np.nan, 3, 1.5, np.nan]]
-    table = pd.DataFrame(rows, ["dense", "none"], columns)
+def test_an_interval_or_a_deviation_stands_beside_its_estimate():
+    """Where there is none, the estimate stands alone, whichever row comes first."""
+    accuracy = {"estimate": 97.8, "low": 97.49, "high": 98.07}
+    rows = {
+        "none": {"a %": {"estimate": 97.8}, "n": 3, "sum": {"estimate": 1.5}},
+        "dense": {"a %": accuracy, "n": 4, "sum": {"estimate": 1.5, "sd": 0.25}},
+    }
+    table = tables.from_rows(rows)
     shown = tables.readable(table)
     assert shown.columns.tolist() == ["a % (95 % interval)", "n", "sum, mean ± sd"]
-    assert shown.loc["dense"].tolist() == ["97.80 (97.49 to 98.07)", 3, "1.50 ± 0.25"]
+    assert shown.loc["dense"].tolist() == ["97.80 (97.49 to 98.07)", 4, "1.50 ± 0.25"]
     assert shown.loc["none"].tolist() == ["97.80", 3, "1.50"]
-    assert repr(tables.readable(pd.DataFrame(columns=["a %", "low %", "high %"]), "Left out.")) == "Left out."
-    assert repr(tables.readable(table, "Left out.")).startswith("Left out.\n\n") and "97.80" in repr(shown)
+    alone = tables.readable(tables.from_rows({"none": rows["none"]}))
+    assert alone.columns.tolist() == ["a %", "n", "sum"] and alone.loc["none"].tolist() == [97.8, 3, 1.5]
+
+
+def test_what_is_left_out_is_said_before_a_table_or_instead_of_it():
+    table = tables.from_rows({"dense": {"n": 3}})
+    assert repr(tables.readable(tables.from_rows({}), "Left out.")) == "Left out."
+    assert repr(tables.readable(table, "Left out.")) == f"Left out.\n\n{tables.readable(table)}"
+
+
+def test_tables_of_columns_and_of_rows_are_alike():
+    """A number has a name of its own alone; what has one name per column is shown as it is."""
+    parts = pd.DataFrame({"estimate": [1.0], "low": [0.5], "high": [2.0]}, ["dense"])
+    numbers = pd.Series([3], ["dense"])
+    rows = {"dense": {"n": 3, "a %": {"estimate": 1.0, "low": 0.5, "high": 2.0}}}
+    table = tables.from_columns({"n": numbers, "a %": parts})
+    assert table.equals(tables.from_rows(rows)) and table["n"].equals(numbers.rename("n"))
+    one_name = pd.DataFrame({"low": [1]})
+    assert tables.readable(one_name) is one_name
 
 
 @pytest.mark.parametrize(

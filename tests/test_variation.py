@@ -8,27 +8,30 @@ from helpers import variation
 from tests.test_study import run
 
 
-def test_finals_in_order_and_their_spread_by_hand():
+def test_accuracies_in_order_and_their_spread_by_hand():
     runs = [run("conv", 2), *(run(seed=seed, training=0.93 + seed / 50, validation=0.9) for seed in (1, 2, 3))]
-    table = variation.finals([*runs, run("other", 1)], ["dense", "conv"])
+    table = variation.accuracies_of_runs([*runs, run("other", 1)], ["dense", "conv"])
     assert table.index.tolist() == [("dense", 1), ("dense", 2), ("dense", 3), ("conv", 2)]
     assert table.loc[("dense", 2)].tolist() == pytest.approx([97, 90, 187])
     spread = variation.spread(table).loc["dense"]
-    assert spread[["trainings", "training %", "training % sd"]].tolist() == pytest.approx([3, 97, 2])
-    assert spread[["validation % sd", "sum %", "sum % sd"]].tolist() == pytest.approx([0, 187, 2], abs=1e-9)
+    assert spread["trainings", ""] == 3
+    assert spread["training %"].to_dict() == pytest.approx({"estimate": 97, "sd": 2})
+    assert spread["validation %", "sd"] == pytest.approx(0, abs=1e-9)
+    assert spread["sum %"].to_dict() == pytest.approx({"estimate": 187, "sd": 2})
 
 
 def test_superiority_by_hand():
     """Of the four pairs one is won, one lost and two are tied by validation; by the sum two and two."""
     runs = [run("dense", 1, 0.99, 0.95), run("dense", 2, 0.90, 0.96)]
     runs += [run("conv", 1, 0.95, 0.95), run("conv", 2, 0.95, 0.96)]
-    row = variation.superiority(variation.finals(runs, ["dense", "conv"])).loc["dense beats conv"]
-    assert row[["by validation, % of pairs", "by sum, % of pairs"]].tolist() == [50, 50]
+    row = variation.superiority(variation.accuracies_of_runs(runs, ["dense", "conv"])).loc["dense beats conv"]
+    assert row[:, "estimate"].tolist() == [50, 50]  # by sum and by validation
     # Without ties they are the Mann-Whitney statistic.
     rng = np.random.default_rng(0)
     samples = {name: rng.normal(mean, 0.01, 10) for name, mean in (("dense", 0.9), ("conv", 0.91))}
     runs = [run(name, seed, 0.9, each) for name, sample in samples.items() for seed, each in enumerate(sample)]
-    share, low, high = variation.superiority(variation.finals(runs, ["dense", "conv"])).iloc[0, 3:]
+    table = variation.superiority(variation.accuracies_of_runs(runs, ["dense", "conv"]))
+    share, low, high = table["by validation, % of pairs"].iloc[0]
     assert share == pytest.approx(mannwhitneyu(*samples.values()).statistic) and 0 < low < share < high < 100
 
 
@@ -49,8 +52,6 @@ def test_misread_images_and_confusions_by_hand():
     assert table.loc[5, ["label", "misread by", "dense", "conv"]].tolist() == [5, 3, 2, 1]
     assert table["mostly read as"].tolist() == [1, 1]
     assert variation.shared_errors([], np.arange(10)).empty
-    correct = variation.read_correctly(runs, "dense", 10)
-    assert correct.shape == (2, 10) and np.argwhere(~correct).tolist() == [[0, 2], [0, 5], [1, 5]]
     counts = variation.confusions(runs, "dense")
     assert counts.shape == (2, 10, 10) and counts[:, 5, 1].tolist() == [1, 1] and counts[:, 2, 1].tolist() == [1, 0]
     assert variation.confusions(runs, "other").shape == (0, 10, 10)

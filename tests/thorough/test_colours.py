@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from helpers import plots
+from helpers import plots, tables
 
 VISIONS = [None, "Deuteranomaly", "Protanomaly"]  # at full strength: deuteranopia, protanopia
 # Points of a few pixels, not side by side, need a multiple of the least difference: ten times, and
@@ -57,7 +57,7 @@ def test_colours_of_digits_curves_and_candidates_lie_apart(vision):
 
 COUNTS = np.full((10, 10), 7)
 SHARES = np.arange(100.0).reshape(10, 10)
-TABLE = pd.DataFrame({"accuracy %": [99.0], "low %": [98.0], "high %": [99.5]})
+TABLE = tables.from_rows({0: {"accuracy %": {"estimate": 99.0, "low": 98.0, "high": 99.5}}})
 MATRIX = plots.digit_by_digit(COUNTS, SHARES, TABLE, pd.DataFrame(), "Shades").axes[0]
 CMAP = MATRIX.images[0].get_cmap()
 

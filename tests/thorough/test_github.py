@@ -53,8 +53,7 @@ def test_every_table_and_every_figure_is_there():
     assert len(found) > 15 and all(found), "an output in HTML without a table"
     assert tables(page) == [table for output in found for table in output]
     sources = [image["src"] for image in page.find_all("img")]
-    assert len(sources) == 12
-    assert sources == [f"data:image/png;base64,{figure.strip()}" for figure in stored("image/png")]
+    assert sources and sources == [f"data:image/png;base64,{figure.strip()}" for figure in stored("image/png")]
 
 
 def test_nothing_else_is_needed():

@@ -155,8 +155,3 @@ def test_letters_can_be_read_on_github(name):
 def points(text: Text) -> float:
     """Return the size of its smallest letters; exponents are set in 0.7 of the text's."""
     return text.get_fontsize() * (0.7 if "$" in text.get_text() else 1)
-
-
-def test_every_function_that_draws_has_a_case_and_every_picture_too():
-    drawing = {name for name, value in vars(plots).items() if hasattr(value, "__wrapped__")}
-    assert drawing == set(CASES) == {path.stem for path in BASELINE.glob("*.png")}
