@@ -171,22 +171,22 @@ def history_curves(histories: Mapping[str, Mapping[str, Sequence[float]]], title
 
 
 @_styled
-def runs(finals: pd.DataFrame, published: Mapping[str, tuple[float, float]], title: str) -> Figure:
+def runs(accuracies: pd.DataFrame, published: Mapping[str, tuple[float, float]], title: str) -> Figure:
     """Each training as a point, by its final training and validation accuracy; stars are the article's.
 
     Parameters
     ----------
-    finals
-        What `variation.finals` returns. May be empty. Then the figure is only its title, which may
+    accuracies
+        What `variation.accuracies_of_runs` returns. May be empty. Then the figure is only its title, which may
         say why there are no trainings.
     published
         By the network's name: the article's training and validation accuracy, in percent.
     """
-    if finals.empty:
+    if accuracies.empty:
         return _title_alone(title)
     figure = Figure(figsize=(WIDTH, 5.4))
     axis = figure.subplots()
-    groups = finals.groupby("candidate", sort=False)
+    groups = accuracies.groupby("candidate", sort=False)
     looks = zip(itertools.cycle(PETROFF), itertools.cycle(MARKERS), strict=False)
     point: Look = {"s": 34, "alpha": 0.7, "linewidths": 0}
     star: Look = {"s": 280, "marker": "*", "edgecolors": "black", "zorder": 3}
