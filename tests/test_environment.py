@@ -96,3 +96,21 @@ def test_what_the_user_has_set_for_other_projects_stays_out(tmp_path):
         client.execute(env=environment | {"HOME": str(home)})
         outputs.append([cell.outputs for cell in book.cells])
     assert outputs[0] == outputs[1] and [len(shown) for shown in outputs[0]] == [0, 1, 1, 1, 1]
+
+
+def test_a_filter_of_the_users_leaves_a_clone_as_it_is(tmp_path):
+    """Such as nbstripout, which many have git call for each notebook."""
+    if not (ROOT / ".git").exists():
+        pytest.skip("there is nothing to clone")
+    (tmp_path / "attributes").write_text("*.ipynb filter=strip\n*.png filter=strip\n*.md ident\n")
+    (tmp_path / "config").write_text(
+        f"[core]\nattributesFile = {tmp_path / 'attributes'}\n"
+        '[filter "strip"]\nclean = sed s/o/0/\nsmudge = sed s/o/0/\nrequired = true\n'
+    )
+    environment = os.environ | {"GIT_CONFIG_GLOBAL": str(tmp_path / "config")}
+    subprocess.run(["git", "clone", "--quiet", ROOT, tmp_path / "clone"], env=environment, check=True)
+    status = ["git", "status", "--porcelain"]
+    assert subprocess.check_output(status, cwd=tmp_path / "clone", env=environment) == b""
+    for name in ("mnist_digits.ipynb", "figures/runs.png"):
+        committed = subprocess.check_output(["git", "show", f"HEAD:{name}"], cwd=ROOT)
+        assert (tmp_path / "clone" / name).read_bytes() == committed
