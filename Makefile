@@ -21,7 +21,7 @@ run test test-quick test-full portable refresh html: export IPYTHONDIR := $(CURD
 run test test-quick test-full portable refresh html: export JUPYTER_CONFIG_DIR := $(CURDIR)/.venv/jupyter
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-quick test-full portable browser-test lint lab retrain refresh study worker bench handwriting html lock setup-git clean
+.PHONY: help run test test-quick test-full portable browser-test lint lab retrain refresh study worker bench handwriting html lock setup-git clean outdated
 
 help:  ## list the commands
 	@echo "Commands:"
@@ -91,25 +91,11 @@ clean:  ## remove .venv, build/, the models trained beside the committed ones, a
 	@$(BIN)/python -m pre_commit uninstall >/dev/null 2>&1 || true
 	@git config --remove-section diff.jupyternotebook 2>/dev/null || true
 	@git config --remove-section merge.jupyternotebook 2>/dev/null || true
-	@rm -rf .venv .venv-bench build models/local .pytest_cache .mypy_cache .ruff_cache */__pycache__
+	@rm -rf .venv .venv.* .venv-bench .venv-bench.* build models/local .pytest_cache .mypy_cache .ruff_cache */__pycache__
 
-$(ENVIRONMENT): requirements.lock
-	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if (3, 11) <= v < (3, 14) else \
-		"error: Python 3.11 to 3.13 is needed, %s is %d.%d; name another: make PYTHON=python3.12 ..." \
-		% (sys.executable, *v[:2]))'
-	@echo "Setting up .venv: about 3 GB, once."
-	@$(PYTHON) -m venv --clear .venv
-	@sed -n '/^uv==/,/# via/p' requirements.lock > .venv/uv.txt
-	@$(BIN)/python -m pip install --quiet --require-hashes --requirement .venv/uv.txt
-	@$(BIN)/python -m uv pip install --quiet --python $(BIN)/python --compile-bytecode --require-hashes --requirement requirements.lock \
-		|| { echo "uv could not install the packages; trying pip."; \
-		     $(BIN)/python -m pip install --quiet --require-hashes --requirement requirements.lock; }
-	@# Else each start of a kernel warns that its messages, which do not leave the machine, are not encrypted.
-	@mkdir -p .venv/etc/ipython
-	@echo '{"IPKernelApp": {"log_level": "ERROR"}}' > .venv/etc/ipython/ipython_kernel_config.json
-	@touch $@
+# What is installed is compared, not dates: a branch that was checked out and back changes nothing.
+$(ENVIRONMENT): $(if $(shell cmp requirements.lock $(ENVIRONMENT) 2>&1),outdated)
+	@$(PYTHON) -m helpers.environment .venv requirements.lock
 
-.venv-bench/installed: benchmarks/requirements.txt
-	@$(PYTHON) -m venv --clear .venv-bench
-	@.venv-bench/bin/python -m pip install --quiet --requirement benchmarks/requirements.txt
-	@touch $@
+.venv-bench/installed: $(if $(shell cmp benchmarks/requirements.txt .venv-bench/installed 2>&1),outdated)
+	@$(PYTHON) -m helpers.environment .venv-bench benchmarks/requirements.txt

@@ -1,8 +1,15 @@
 """The environment: what is asked for, what is locked, what is installed, on which Pythons and systems."""
 
+import hashlib
 import os
 import re
+import shutil
+import signal
+import socket
 import subprocess
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 
@@ -114,3 +121,83 @@ def test_a_filter_of_the_users_leaves_a_clone_as_it_is(tmp_path):
     for name in ("mnist_digits.ipynb", "figures/runs.png"):
         committed = subprocess.check_output(["git", "show", f"HEAD:{name}"], cwd=ROOT)
         assert (tmp_path / "clone" / name).read_bytes() == committed
+
+
+def set_up(folder: Path, **variables: str) -> subprocess.Popen[str]:
+    """Start the set-up of a project in a folder, whose only package is found in the folder `packages`."""
+    ours = {"PIP_CONFIG_FILE": os.devnull, "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(folder / "packages")}
+    return subprocess.Popen(
+        ["make", ".venv/installed"], cwd=folder, env=os.environ | ours | variables, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
+    )  # fmt: skip
+
+
+def what_works(folder: Path) -> str:
+    """What the package in the environment says, called as a command."""
+    return subprocess.check_output([folder / ".venv" / "bin" / "tiny"], text=True)
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory) -> Path:
+    """Makefile and set-up as they are here, a package in two versions, and a lock that names the first."""
+    folder = tmp_path_factory.mktemp("project")
+    for name in ("Makefile", "helpers/__init__.py", "helpers/environment.py"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        shutil.copyfile(ROOT / name, folder / name)
+    (folder / "packages").mkdir()
+    for number in ("1", "2"):
+        wheel = folder / "packages" / f"tiny-{number}-py3-none-any.whl"
+        with zipfile.ZipFile(wheel, "w") as file:
+            file.writestr("tiny.py", f"def main():\n    print({number})\n")
+            about = f"tiny-{number}.dist-info"
+            file.writestr(f"{about}/METADATA", f"Metadata-Version: 2.1\nName: tiny\nVersion: {number}\n")
+            file.writestr(f"{about}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+            file.writestr(f"{about}/entry_points.txt", "[console_scripts]\ntiny = tiny:main\n")
+            file.writestr(f"{about}/RECORD", "")
+        digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
+        (folder / f"lock-{number}").write_text(f"tiny=={number} \\\n    --hash=sha256:{digest}\n")
+    shutil.copyfile(folder / "lock-1", folder / "requirements.lock")
+    return folder
+
+
+@contextmanager
+def a_silent_index() -> Iterator[tuple[socket.socket, dict[str, str]]]:
+    """An index that accepts connections and never answers, and the variables that name it."""
+    with socket.create_server(("127.0.0.1", 0)) as index:
+        url = f"http://127.0.0.1:{index.getsockname()[1]}/"
+        yield index, {"PIP_NO_INDEX": "", "PIP_FIND_LINKS": "", "PIP_INDEX_URL": url, "NO_PROXY": "127.0.0.1"}
+
+
+def stopped(folder: Path, by: signal.Signals) -> str:
+    """What a set-up says that is stopped while it waits for its index."""
+    with a_silent_index() as (index, variables):
+        setting_up = set_up(folder, **variables)
+        index.accept()
+        os.killpg(setting_up.pid, by)
+        return setting_up.communicate()[0]
+
+
+@pytest.mark.thorough
+@pytest.mark.skipif(os.name == "nt", reason="stops commands as Unix does")
+def test_a_set_up_is_whole_or_the_one_before_stays(project):
+    """Without a network, after Ctrl-C, after kill -9, and when it was killed between its last two steps."""
+    assert "Stopped. .venv is not there yet" in stopped(project, signal.SIGINT)
+    first, second = set_up(project), set_up(project)
+    said = sorted((first.communicate()[0], second.communicate()[0]), key=len)
+    assert first.returncode == second.returncode == 0 and "waiting" in "".join(said)
+    assert "".join(said).count("Setting up .venv") == 1 and what_works(project) == "1\n"
+
+    (project / "requirements.lock").touch()  # as a branch checked out and back does
+    assert subprocess.run(["make", "--question", ".venv/installed"], cwd=project).returncode == 0
+
+    shutil.copyfile(project / "lock-2", project / "requirements.lock")
+    stopped(project, signal.SIGKILL)
+    assert what_works(project) == "1\n"
+    (project / ".venv").rename(project / ".venv.old")
+    failing = set_up(project, PIP_FIND_LINKS="")
+    assert ".venv is left as it was" in failing.communicate()[0] and failing.returncode == 2
+    assert what_works(project) == "1\n"
+
+    assert set_up(project).wait() == 0
+    assert what_works(project) == "2\n"
+    assert not [*project.glob(".venv.*")]
