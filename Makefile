@@ -10,15 +10,35 @@ endif
 SEEDS ?= 30
 NOTEBOOK := mnist_digits.ipynb
 ENVIRONMENT := .venv/installed
+
+# What the user has set for other projects stays out of this one: by kind, as each tool has more than can be named.
+FOREIGN := PYTHON% PYTEST% HYPOTHESIS% MYPY% RUFF% MPL% MATPLOTLIB% JPY% PIP_% UV_%
+# Of what pip and uv are told, that stays which says where packages come from and how they are reached.
+SOURCES := $(addprefix PIP_,CONFIG_FILE INDEX_URL EXTRA_INDEX_URL NO_INDEX FIND_LINKS TRUSTED_HOST PROXY CERT CLIENT_CERT \
+		KEYRING_PROVIDER TIMEOUT DEFAULT_TIMEOUT RETRIES CACHE_DIR NO_CACHE_DIR USE_FEATURE USE_DEPRECATED) \
+	$(addprefix UV_,CONFIG_FILE INDEX% DEFAULT_INDEX EXTRA_INDEX_URL NO_INDEX OFFLINE FIND_LINKS INSECURE_HOST HTTP% \
+		ALL_PROXY NO_PROXY NATIVE_TLS SYSTEM_CERTS KEYRING_PROVIDER CREDENTIALS_DIR REQUEST_TIMEOUT CONCURRENT% \
+		CACHE_DIR NO_CACHE LINK_MODE)
+ifeq ($(MAKECMDGOALS),lab)
+# JupyterLab is the user's own, and has his settings.
+FOREIGN += JUPYTER_PATH
+else
+FOREIGN += JUPYTER% IPYTHON%
+endif
+unexport $(filter-out $(SOURCES),$(filter $(FOREIGN),$(.VARIABLES)))
+
+# Nor has a home folder to be there, or be writable.
+ifneq ($(MAKECMDGOALS),lab)
+export IPYTHONDIR := $(CURDIR)/.venv/ipython
+export JUPYTER_CONFIG_DIR := $(CURDIR)/.venv/jupyter
+export JUPYTER_DATA_DIR := $(CURDIR)/.venv/jupyter/data
+endif
+export JUPYTER_RUNTIME_DIR := $(CURDIR)/.venv/runtime
+export MPLCONFIGDIR := $(CURDIR)/.venv/matplotlib
+# The kernel is that of .venv, whoever owns it.
+export JUPYTER_PREFER_ENV_PATH := 1
 # Else Windows reads and prints text in the encoding of its country.
 export PYTHONUTF8 := 1
-# What the user has set for other projects stays out of this one.
-unexport PYTHONPATH PYTHONHOME PYTHONSAFEPATH PYTHONOPTIMIZE PYTHONWARNINGS PYTHONSTARTUP JUPYTER_PATH PIP_USER PIP_TARGET PIP_PREFIX MATPLOTLIBRC
-# Nor has a home folder to be there, or be writable: only JupyterLab is the user's own.
-export MPLCONFIGDIR := $(CURDIR)/.venv/matplotlib
-export JUPYTER_RUNTIME_DIR := $(CURDIR)/.venv/runtime
-run test test-quick test-full portable refresh html: export IPYTHONDIR := $(CURDIR)/.venv/ipython
-run test test-quick test-full portable refresh html: export JUPYTER_CONFIG_DIR := $(CURDIR)/.venv/jupyter
 
 .DEFAULT_GOAL := help
 .PHONY: help run test test-quick test-full portable browser-test lint lab retrain refresh study worker bench handwriting html lock setup-git clean outdated

@@ -105,6 +105,31 @@ def test_what_the_user_has_set_for_other_projects_stays_out(tmp_path):
     assert outputs[0] == outputs[1] and [len(shown) for shown in outputs[0]] == [0, 1, 1, 1, 1]
 
 
+FOREIGN = (
+    "PYTHONINSPECT PYTHONPATH PYTEST_ADDOPTS PYTEST_DISABLE_PLUGIN_AUTOLOAD PYTEST_DEBUG MPLBACKEND MATPLOTLIBRC "
+    "JUPYTER_CONFIG_PATH JUPYTER_PATH JUPYTER_NO_CONFIG JPY_SESSION_NAME IPYTHON_SUPPRESS_CONFIG_ERRORS "
+    "PIP_TARGET PIP_CONSTRAINT PIP_NO_DEPS UV_PRERELEASE UV_EXCLUDE_NEWER MYPYPATH RUFF_OUTPUT_FORMAT"
+).split()
+SOURCES = (
+    "PIP_INDEX_URL PIP_CERT PIP_CONFIG_FILE UV_INDEX_URL UV_DEFAULT_INDEX UV_INDEX_OURS_PASSWORD "
+    "HTTPS_PROXY SSL_CERT_FILE PYENV_VERSION MNIST_NPZ DASK_LOGGING__DISTRIBUTED"
+).split()
+
+
+def test_variables_for_other_projects_stay_out(tmp_path):
+    """By their kind; only where packages come from is the user's to say, and what JupyterLab is like."""
+    (including := tmp_path / "Makefile").write_text(f"include {ROOT / 'Makefile'}\nenvironment lab:\n\t@env\n")
+    hostile = os.environ | {"BASH_FUNC_hello%%": "() { true; }"} | dict.fromkeys(FOREIGN + SOURCES, "theirs")
+
+    def seen(goal: str) -> set[str]:
+        command = ["make", "--silent", "--file", str(including), goal]
+        printed = subprocess.run(command, cwd=ROOT, env=hostile, capture_output=True, text=True, check=True).stdout
+        return set(re.findall("^([A-Z_]+)=theirs$", printed, re.MULTILINE))
+
+    assert seen("environment") == set(SOURCES)
+    assert seen("lab") == {*SOURCES, "JUPYTER_CONFIG_PATH", "JUPYTER_NO_CONFIG", "IPYTHON_SUPPRESS_CONFIG_ERRORS"}
+
+
 def test_a_filter_of_the_users_leaves_a_clone_as_it_is(tmp_path):
     """Such as nbstripout, which many have git call for each notebook."""
     if not (ROOT / ".git").exists():
