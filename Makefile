@@ -73,8 +73,10 @@ lint: $(ENVIRONMENT)  ## check code and notebook with ruff, and the types in hel
 	@$(BIN)/python -m ruff check
 	@$(BIN)/python -m mypy
 
-lab: $(ENVIRONMENT)  ## open the notebook in JupyterLab
-	@$(BIN)/python -m jupyterlab $(NOTEBOOK)
+lab: $(ENVIRONMENT)  ## open the notebook in JupyterLab; OPTIONS="--port=9999 --no-browser" for its options
+	@# Settings of the user's that would open another folder do not apply; root, as in a container, may open it, too.
+	@$(BIN)/python -m jupyterlab --ServerApp.root_dir="$(CURDIR)" --FileContentsManager.root_dir="$(CURDIR)" \
+		--FileContentsManager.preferred_dir= $(if $(filter 0,$(shell id -u)),--allow-root) $(OPTIONS) $(NOTEBOOK)
 
 retrain: $(ENVIRONMENT)  ## train the models in models/ again (minutes)
 	@$(BIN)/python -m helpers retrain

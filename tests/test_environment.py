@@ -1,17 +1,23 @@
 """The environment: what is asked for, what is locked, what is installed, on which Pythons and systems."""
 
 import hashlib
+import json
 import os
 import re
 import shutil
 import signal
 import socket
 import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
 import zipfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
+from threading import Timer
 
 import nbformat
 import pytest
@@ -128,6 +134,40 @@ def test_variables_for_other_projects_stay_out(tmp_path):
 
     assert seen("environment") == set(SOURCES)
     assert seen("lab") == {*SOURCES, "JUPYTER_CONFIG_PATH", "JUPYTER_NO_CONFIG", "IPYTHON_SUPPRESS_CONFIG_ERRORS"}
+
+
+@pytest.mark.thorough
+def test_jupyterlab_opens_the_notebook_whatever_folder_is_set(tmp_path):
+    """For root, too, as whom many work in a container."""
+    (tmp_path / "other").mkdir()
+    (tmp_path / "jupyter_server_config.py").write_text(
+        f"c.ServerApp.root_dir = {str(tmp_path)!r}\nc.FileContentsManager.root_dir = {str(tmp_path)!r}\n"
+        "c.FileContentsManager.preferred_dir = 'other'\nc.ServerApp.open_browser = False\n"
+    )
+    command = ["make", "--old-file=.venv/installed", f"BIN={Path(sys.executable).parent}", "lab"]
+    environment = os.environ | {"JUPYTER_CONFIG_DIR": str(tmp_path)}
+    said = []
+    with subprocess.Popen(
+        command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as lab:
+        (patience := Timer(60, os.killpg, (lab.pid, signal.SIGKILL))).start()
+        try:
+            for line in lab.stderr:
+                said.append(line)
+                if found := re.search(r"(http://127\.0\.0\.1:\d+/)lab(\?token=\w+)", line):
+                    break
+            else:
+                pytest.fail("".join(said))
+            while lab.poll() is None:
+                with suppress(urllib.error.URLError):  # it prints its address before it answers
+                    url = f"{found[1]}api/contents/mnist_digits.ipynb{found[2]}&content=0"
+                    size = json.load(urllib.request.urlopen(url))["size"]
+                    break
+                time.sleep(0.1)
+            assert size == (ROOT / "mnist_digits.ipynb").stat().st_size
+        finally:
+            patience.cancel()
+            os.killpg(lab.pid, signal.SIGKILL)
 
 
 def test_a_filter_of_the_users_leaves_a_clone_as_it_is(tmp_path):
