@@ -74,6 +74,26 @@ def test_no_file_names_a_package_index():
     assert (found.stdout, found.returncode) == (b"", 1)
 
 
+@pytest.mark.thorough
+def test_installers_of_packages_do_what_is_meant(tmp_path):
+    """`pip install .` installs what the notebook needs; `uv sync` removes nothing."""
+    for name in ("pyproject.toml", "requirements.txt"):
+        shutil.copyfile(ROOT / name, tmp_path / name)
+    for name in ("helpers", "tests", "models"):
+        (tmp_path / name).mkdir()
+    sync = [sys.executable, "-m", "uv", "sync", "--offline", "--dry-run", "--no-python-downloads"]
+    assert "marked as unmanaged" in subprocess.run(sync, cwd=tmp_path, capture_output=True, text=True).stderr
+    build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(tmp_path / "out"), "."]
+    built = subprocess.run(build, cwd=tmp_path, capture_output=True, text=True)
+    if "No matching distribution found for setuptools" in built.stderr:
+        pytest.skip("setuptools, which builds packages, cannot be had without a network")
+    assert built.returncode == 0, built.stderr
+    with zipfile.ZipFile(next((tmp_path / "out").iterdir())) as wheel:
+        assert all(".dist-info/" in name for name in wheel.namelist())
+        about = wheel.read(next(name for name in wheel.namelist() if name.endswith("METADATA"))).decode()
+    assert re.findall("^Requires-Dist: (.*)$", about, re.MULTILINE) == [line.split()[0] for line in PINS]
+
+
 HOSTILE = {
     ".keras/keras.json": '{"backend": "jax", "floatx": "float16", "image_data_format": "channels_first"}',
     ".config/matplotlib/matplotlibrc": "axes.facecolor: black\ntext.color: white\nlines.linewidth: 5\nfont.size: 20\n",
