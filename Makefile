@@ -104,9 +104,13 @@ lock: $(ENVIRONMENT)  ## pin in requirements.lock what requirements.txt asks for
 	@$(BIN)/python -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 		--custom-compile-command "make lock" --output-file requirements.lock $(OPTIONS) requirements.txt
 
+# Another work tree of a clone has no .venv and takes that of the first; where there is none, text is shown and merged.
+NBDIME = for python in $(BIN)/python "$(CURDIR)/$(BIN)/python"; do [ -x "$$python" ] && exec "$$python" -m nbdime.vcs.git.
+DIFF = $(NBDIME)diffdriver diff "$$@"; done; diff -u -L "a/$$1" -L "b/$$1" "$$2" "$$5"; true;
+MERGE = $(NBDIME)mergedriver merge %O %A %B %L %P; done; git merge-file --marker-size=%L %A %O %B
 setup-git: $(ENVIRONMENT)  ## in this clone: show changes of notebooks readably, and run `make lint` before each commit
-	@git config diff.jupyternotebook.command "$(BIN)/python -m nbdime.vcs.git.diffdriver diff"
-	@git config merge.jupyternotebook.driver "$(BIN)/python -m nbdime.vcs.git.mergedriver merge %O %A %B %L %P"
+	@git config diff.jupyternotebook.command 'show() { $(DIFF) }; show'
+	@git config merge.jupyternotebook.driver '$(MERGE)'
 	@$(BIN)/python -m pre_commit install
 
 clean:  ## remove .venv, build/, the models trained beside the committed ones, and git's use of .venv

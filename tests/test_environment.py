@@ -190,6 +190,45 @@ def test_jupyterlab_opens_the_notebook_whatever_folder_is_set(tmp_path):
             os.killpg(lab.pid, signal.SIGKILL)
 
 
+@pytest.mark.thorough
+def test_notebooks_are_compared_and_merged_in_every_work_tree(tmp_path):
+    """By nbdime, which the work tree beside has; as text when the clone was moved, and .venv is gone."""
+    identity = {f"GIT_{who}_{what}": "a" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+    environment = os.environ | identity | {"GIT_CONFIG_GLOBAL": os.devnull}
+
+    def call(*command: str | Path, cwd: str, check: bool = True) -> str:
+        return subprocess.run(
+            command, cwd=tmp_path / cwd, env=environment, capture_output=True, text=True, check=check
+        ).stdout
+
+    (clone := tmp_path / "clone").mkdir()
+    for name in ("Makefile", ".gitattributes", ".gitignore", ".pre-commit-config.yaml"):
+        shutil.copyfile(ROOT / name, clone / name)
+    cells = [nbformat.v4.new_code_cell(text, id=text) for text in ("one", "two", "three")]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), clone / "book.ipynb")
+    call("git", "init", "--quiet", "--initial-branch=main", cwd="clone")
+    call("git", "add", ".", cwd="clone")
+    call("git", "commit", "--quiet", "--message=one", cwd="clone")
+    (clone / ".venv").symlink_to(Path(sys.prefix))
+    call("make", "--old-file=.venv/installed", "setup-git", cwd="clone")
+    (clone / ".git" / "hooks" / "pre-commit").unlink()
+    call("git", "worktree", "add", "--quiet", "-b", "side", "../other", cwd="clone")
+    for folder, text in (("clone", "one"), ("other", "three")):
+        book = tmp_path / folder / "book.ipynb"
+        book.write_text(book.read_text().replace(f'"{text}"\n   ]', f'"{text} here"\n   ]'))
+    assert "## modified /cells/2/source" in call("git", "diff", cwd="other")
+    call("git", "commit", "--quiet", "--all", "--message=here", cwd="clone")
+    call("git", "commit", "--quiet", "--all", "--message=there", cwd="other")
+    call("git", "merge", "--quiet", "main", cwd="other")
+    assert [cell.source for cell in nbformat.read(book, 4).cells] == ["one here", "two", "three here"]
+
+    call("git", "reset", "--quiet", "--hard", "HEAD~", cwd="other")
+    (clone / ".venv").unlink()
+    assert "+++ b/book.ipynb\n" in call("git", "diff", "HEAD~", cwd="other")
+    call("git", "merge", "--quiet", "main", cwd="other")
+    assert [cell.source for cell in nbformat.read(book, 4).cells] == ["one here", "two", "three here"]
+
+
 def test_a_filter_of_the_users_leaves_a_clone_as_it_is(tmp_path):
     """Such as nbstripout, which many have git call for each notebook."""
     if not (ROOT / ".git").exists():
