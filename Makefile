@@ -52,7 +52,7 @@ run: $(ENVIRONMENT)  ## execute the notebook, write it and an HTML report to bui
 
 test: $(ENVIRONMENT)  ## run the unit tests, then execute the notebook and compare its outputs and results (a minute)
 	@mode=$$($(BIN)/python -m helpers nbval) \
-		&& $(BIN)/python -m pytest tests -m "not slow and not thorough and not browser and not portable" -n logical --dist worksteal \
+		&& $(BIN)/python -m pytest tests -m "not slow and not thorough and not browser and not portable" -n auto --dist worksteal \
 		&& $(BIN)/python -m pytest $(NOTEBOOK) $$mode --nbval-current-env --nbval-cell-timeout=1200 \
 		&& $(BIN)/python -m helpers results
 
@@ -60,7 +60,7 @@ test-quick: $(ENVIRONMENT)  ## run the unit tests that need neither TensorFlow n
 	@$(BIN)/python -m pytest tests -p no:nbval -m "not slow and not tensorflow and not browser and not portable and not thorough"
 
 test-full: $(ENVIRONMENT)  ## all that `make test` leaves out: each fault tried in all its forms, trainings from scratch, killed ones (minutes)
-	@$(BIN)/python -m pytest tests -p no:nbval -m "thorough and not slow" -n logical --dist worksteal
+	@$(BIN)/python -m pytest tests -p no:nbval -m "thorough and not slow" -n auto --dist worksteal
 	@$(BIN)/python -m pytest tests -p no:nbval -m slow --durations=0
 
 portable: $(ENVIRONMENT)  ## train on emulated processors, run the notebook under other arithmetic: same bits, same digits (minutes)

@@ -18,6 +18,7 @@ from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
 from threading import Timer
+from types import SimpleNamespace
 
 import nbformat
 import pytest
@@ -154,6 +155,27 @@ def test_variables_for_other_projects_stay_out(tmp_path):
 
     assert seen("environment") == set(SOURCES)
     assert seen("lab") == {*SOURCES, "JUPYTER_CONFIG_PATH", "JUPYTER_NO_CONFIG", "IPYTHON_SUPPRESS_CONFIG_ERRORS"}
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="here, no process is kept to one core")
+def test_as_many_tests_run_at_once_as_there_is_room_for(request, monkeypatch, tmp_path):
+    count = request.config.pluginmanager.hook.pytest_xdist_auto_num_workers
+    assert 1 <= count(config=request.config) <= min(4, os.cpu_count())
+    cores = os.sched_getaffinity(0)
+    try:
+        os.sched_setaffinity(0, {min(cores)})
+        assert count(config=request.config) == 1
+    finally:
+        os.sched_setaffinity(0, cores)
+    monkeypatch.setattr("joblib.cpu_count", lambda: 96)
+    monkeypatch.setattr("psutil.virtual_memory", lambda: SimpleNamespace(available=400e9))
+    assert count(config=request.config) == 4
+    (conftest,) = (each for each in request.config.pluginmanager.get_plugins() if hasattr(each, "CONTROL_GROUP"))
+    monkeypatch.setattr(conftest, "CONTROL_GROUP", tmp_path)
+    (tmp_path / "memory.max").write_text("max\n")
+    assert count(config=request.config) == 4
+    (tmp_path / "memory.max").write_text("3221225472\n")
+    assert count(config=request.config) == 2
 
 
 @pytest.mark.thorough
