@@ -10,18 +10,38 @@ endif
 SEEDS ?= 30
 NOTEBOOK := mnist_digits.ipynb
 ENVIRONMENT := .venv/installed
+
+# What the user has set for other projects stays out of this one: by kind, as each tool has more than can be named.
+FOREIGN := PYTHON% PYTEST% HYPOTHESIS% MYPY% RUFF% MPL% MATPLOTLIB% JPY% PIP_% UV_%
+# Of what pip and uv are told, that stays which says where packages come from and how they are reached.
+SOURCES := $(addprefix PIP_,CONFIG_FILE INDEX_URL EXTRA_INDEX_URL NO_INDEX FIND_LINKS TRUSTED_HOST PROXY CERT CLIENT_CERT \
+		KEYRING_PROVIDER TIMEOUT DEFAULT_TIMEOUT RETRIES CACHE_DIR NO_CACHE_DIR USE_FEATURE USE_DEPRECATED) \
+	$(addprefix UV_,CONFIG_FILE INDEX% DEFAULT_INDEX EXTRA_INDEX_URL NO_INDEX OFFLINE FIND_LINKS INSECURE_HOST HTTP% \
+		ALL_PROXY NO_PROXY NATIVE_TLS SYSTEM_CERTS KEYRING_PROVIDER CREDENTIALS_DIR REQUEST_TIMEOUT CONCURRENT% \
+		CACHE_DIR NO_CACHE LINK_MODE)
+ifeq ($(MAKECMDGOALS),lab)
+# JupyterLab is the user's own, and has his settings.
+FOREIGN += JUPYTER_PATH
+else
+FOREIGN += JUPYTER% IPYTHON%
+endif
+unexport $(filter-out $(SOURCES),$(filter $(FOREIGN),$(.VARIABLES)))
+
+# Nor has a home folder to be there, or be writable.
+ifneq ($(MAKECMDGOALS),lab)
+export IPYTHONDIR := $(CURDIR)/.venv/ipython
+export JUPYTER_CONFIG_DIR := $(CURDIR)/.venv/jupyter
+export JUPYTER_DATA_DIR := $(CURDIR)/.venv/jupyter/data
+endif
+export JUPYTER_RUNTIME_DIR := $(CURDIR)/.venv/runtime
+export MPLCONFIGDIR := $(CURDIR)/.venv/matplotlib
+# The kernel is that of .venv, whoever owns it.
+export JUPYTER_PREFER_ENV_PATH := 1
 # Else Windows reads and prints text in the encoding of its country.
 export PYTHONUTF8 := 1
-# What the user has set for other projects stays out of this one.
-unexport PYTHONPATH PYTHONHOME PYTHONSAFEPATH PYTHONOPTIMIZE PYTHONWARNINGS PYTHONSTARTUP JUPYTER_PATH PIP_USER PIP_TARGET PIP_PREFIX MATPLOTLIBRC
-# Nor has a home folder to be there, or be writable: only JupyterLab is the user's own.
-export MPLCONFIGDIR := $(CURDIR)/.venv/matplotlib
-export JUPYTER_RUNTIME_DIR := $(CURDIR)/.venv/runtime
-run test test-quick test-full portable refresh html: export IPYTHONDIR := $(CURDIR)/.venv/ipython
-run test test-quick test-full portable refresh html: export JUPYTER_CONFIG_DIR := $(CURDIR)/.venv/jupyter
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-quick test-full portable browser-test lint lab retrain refresh study worker bench handwriting html lock setup-git clean
+.PHONY: help run test test-quick test-full portable browser-test lint lab retrain refresh study worker bench handwriting html lock setup-git clean outdated
 
 help:  ## list the commands
 	@echo "Commands:"
@@ -32,14 +52,14 @@ run: $(ENVIRONMENT)  ## execute the notebook, write it and an HTML report to bui
 
 test: $(ENVIRONMENT)  ## run the unit tests, then execute the notebook and compare its outputs (a minute)
 	@mode=$$($(BIN)/python -m helpers nbval) \
-		&& $(BIN)/python -m pytest tests -m "not slow and not thorough and not browser and not portable" -n logical --dist worksteal \
+		&& $(BIN)/python -m pytest tests -m "not slow and not thorough and not browser and not portable" -n auto --dist worksteal \
 		&& $(BIN)/python -m pytest $(NOTEBOOK) $$mode --nbval-current-env --nbval-cell-timeout=1200 -p tests.alive
 
 test-quick: $(ENVIRONMENT)  ## run the unit tests that need neither TensorFlow nor much time (seconds)
 	@$(BIN)/python -m pytest tests -p no:nbval -m "not slow and not tensorflow and not browser and not portable and not thorough"
 
 test-full: $(ENVIRONMENT)  ## all that `make test` leaves out: each fault tried in all its forms, trainings from scratch, killed ones (minutes)
-	@$(BIN)/python -m pytest tests -p no:nbval -m "thorough and not slow" -rs -n logical --dist worksteal
+	@$(BIN)/python -m pytest tests -p no:nbval -m "thorough and not slow" -rs -n auto --dist worksteal
 	@$(BIN)/python -m pytest tests -p no:nbval -m slow -rs --durations=0
 
 portable: $(ENVIRONMENT)  ## train on emulated processors, run the notebook under other arithmetic: same bits, same digits (minutes)
@@ -52,8 +72,10 @@ lint: $(ENVIRONMENT)  ## check code and notebook with ruff, and the types in hel
 	@$(BIN)/python -m ruff check
 	@$(BIN)/python -m mypy
 
-lab: $(ENVIRONMENT)  ## open the notebook in JupyterLab
-	@$(BIN)/python -m jupyterlab $(NOTEBOOK)
+lab: $(ENVIRONMENT)  ## open the notebook in JupyterLab; OPTIONS="--port=9999 --no-browser" for its options
+	@# Settings of the user's that would open another folder do not apply; root, as in a container, may open it, too.
+	@$(BIN)/python -m jupyterlab --ServerApp.root_dir="$(CURDIR)" --FileContentsManager.root_dir="$(CURDIR)" \
+		--FileContentsManager.preferred_dir= $(if $(filter 0,$(shell id -u)),--allow-root) $(OPTIONS) $(NOTEBOOK)
 
 retrain: $(ENVIRONMENT)  ## train the models in models/ again (minutes)
 	@$(BIN)/python -m helpers retrain
@@ -80,34 +102,24 @@ lock: $(ENVIRONMENT)  ## pin in requirements.lock what requirements.txt asks for
 	@$(BIN)/python -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 		--custom-compile-command "make lock" --output-file requirements.lock $(OPTIONS) requirements.txt
 
+# Another work tree of a clone has no .venv and takes that of the first; where there is none, text is shown and merged.
+NBDIME = for python in $(BIN)/python "$(CURDIR)/$(BIN)/python"; do [ -x "$$python" ] && exec "$$python" -m nbdime.vcs.git.
+DIFF = $(NBDIME)diffdriver diff "$$@"; done; diff -u -L "a/$$1" -L "b/$$1" "$$2" "$$5"; true;
+MERGE = $(NBDIME)mergedriver merge %O %A %B %L %P; done; git merge-file --marker-size=%L %A %O %B
 setup-git: $(ENVIRONMENT)  ## in this clone: show changes of notebooks readably, and run `make lint` before each commit
-	@git config diff.jupyternotebook.command "$(BIN)/python -m nbdime.vcs.git.diffdriver diff"
-	@git config merge.jupyternotebook.driver "$(BIN)/python -m nbdime.vcs.git.mergedriver merge %O %A %B %L %P"
+	@git config diff.jupyternotebook.command 'show() { $(DIFF) }; show'
+	@git config merge.jupyternotebook.driver '$(MERGE)'
 	@$(BIN)/python -m pre_commit install
 
 clean:  ## remove .venv, build/, the models trained beside the committed ones, and git's use of .venv
 	@$(BIN)/python -m pre_commit uninstall >/dev/null 2>&1 || true
 	@git config --remove-section diff.jupyternotebook 2>/dev/null || true
 	@git config --remove-section merge.jupyternotebook 2>/dev/null || true
-	@rm -rf .venv .venv-bench build models/local .pytest_cache .mypy_cache .ruff_cache */__pycache__
+	@rm -rf .venv .venv.* .venv-bench .venv-bench.* build models/local .pytest_cache .mypy_cache .ruff_cache */__pycache__
 
-$(ENVIRONMENT): requirements.lock
-	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if (3, 11) <= v < (3, 14) else \
-		"error: Python 3.11 to 3.13 is needed, %s is %d.%d; name another: make PYTHON=python3.12 ..." \
-		% (sys.executable, *v[:2]))'
-	@echo "Setting up .venv: about 3 GB, once."
-	@$(PYTHON) -m venv --clear .venv
-	@sed -n '/^uv==/,/# via/p' requirements.lock > .venv/uv.txt
-	@$(BIN)/python -m pip install --quiet --require-hashes --requirement .venv/uv.txt
-	@$(BIN)/python -m uv pip install --quiet --python $(BIN)/python --compile-bytecode --require-hashes --requirement requirements.lock \
-		|| { echo "uv could not install the packages; trying pip."; \
-		     $(BIN)/python -m pip install --quiet --require-hashes --requirement requirements.lock; }
-	@# Else each start of a kernel warns that its messages, which do not leave the machine, are not encrypted.
-	@mkdir -p .venv/etc/ipython
-	@echo '{"IPKernelApp": {"log_level": "ERROR"}}' > .venv/etc/ipython/ipython_kernel_config.json
-	@touch $@
+# What is installed is compared, not dates: a branch that was checked out and back changes nothing.
+$(ENVIRONMENT): $(if $(shell cmp requirements.lock $(ENVIRONMENT) 2>&1),outdated)
+	@$(PYTHON) -m helpers.environment .venv requirements.lock
 
-.venv-bench/installed: benchmarks/requirements.txt
-	@$(PYTHON) -m venv --clear .venv-bench
-	@.venv-bench/bin/python -m pip install --quiet --requirement benchmarks/requirements.txt
-	@touch $@
+.venv-bench/installed: $(if $(shell cmp benchmarks/requirements.txt .venv-bench/installed 2>&1),outdated)
+	@$(PYTHON) -m helpers.environment .venv-bench benchmarks/requirements.txt

@@ -2,11 +2,14 @@
 
 from pathlib import Path
 
+import joblib
+import psutil
 import pytest
 
 from helpers import data
 
 TESTS = Path(__file__).parent
+CONTROL_GROUP = Path("/sys/fs/cgroup")
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
@@ -18,6 +21,20 @@ def pytest_itemcollected(item: pytest.Item) -> None:
     """A folder of tests has a marker's name; some such tests stand elsewhere, and are marked one by one."""
     if item.path.parent != TESTS:
         item.add_marker(item.path.parent.name)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """With `-n auto`: as many as have a core and 1.5 GB each, for TensorFlow; more than four do not pay.
+
+    A container may have less of both than its machine.
+    """
+    memory = psutil.virtual_memory().available
+    for name in ("memory.max", "memory/memory.limit_in_bytes"):  # control groups, version 2 and 1
+        limit = CONTROL_GROUP / name
+        if limit.exists() and (text := limit.read_text().strip()).isdecimal():
+            memory = min(memory, int(text))
+    return max(1, min(4, joblib.cpu_count(), int(memory / 1.5e9)))
 
 
 @pytest.fixture(scope="session")
