@@ -1,7 +1,8 @@
 """The commands behind the Makefile: ``python -m helpers COMMAND``.
 
 Each public function but `main` is a command, and the first line of its docstring is its help.
-A command imports what it needs when it is called, so that a mistake in the line is told at once.
+A command imports what it needs when it is called, so that a mistake in the command line is reported
+without delay.
 """
 
 import argparse
@@ -25,22 +26,23 @@ except ModuleNotFoundError as error:
 ROOT = Path(__file__).parent.parent
 NOTEBOOK = ROOT / "mnist_digits.ipynb"
 TEMPLATE = Path(__file__).with_name("report.html.j2")
-DOWNLOAD = "Let MNIST_NPZ name an mnist.npz, or allow a download."
-ROOM = "Make room, and start it again."
-PERMISSIONS = "Check permissions, and start it again."
-NAME = "Move away what has this name, and start it again."
-MEMORY = "Close other programs, or allow more memory, and start it again."
-# What helps against an error of the operating system; against others, nothing is known to help.
+MAX_SEEDS = 2**32 - 1  # the largest seed that `training.Settings` takes
+DATA_ADVICE = "Let MNIST_NPZ name an mnist.npz, or allow a download."
+ROOM_ADVICE = "Make room, and start it again."
+PERMISSIONS_ADVICE = "Check permissions, and start it again."
+NAME_ADVICE = "Move away what has this name, and start it again."
+MEMORY_ADVICE = "Close other programs, or allow more memory, and start it again."
+# What helps against an error of the operating system.
 ADVICE = {
-    errno.ENOSPC: ROOM,
-    errno.EDQUOT: ROOM,
-    errno.EACCES: PERMISSIONS,
-    errno.EPERM: PERMISSIONS,
-    errno.EROFS: PERMISSIONS,
-    errno.EEXIST: NAME,
-    errno.ENOTDIR: NAME,
-    errno.EISDIR: NAME,
-    errno.ENOMEM: MEMORY,
+    errno.ENOSPC: ROOM_ADVICE,
+    errno.EDQUOT: ROOM_ADVICE,
+    errno.EACCES: PERMISSIONS_ADVICE,
+    errno.EPERM: PERMISSIONS_ADVICE,
+    errno.EROFS: PERMISSIONS_ADVICE,
+    errno.EEXIST: NAME_ADVICE,
+    errno.ENOTDIR: NAME_ADVICE,
+    errno.EISDIR: NAME_ADVICE,
+    errno.ENOMEM: MEMORY_ADVICE,
     errno.ENOENT: "`git status` tells whether a file of the project is missing.",
 }
 
@@ -54,13 +56,19 @@ def run(parameters: Sequence[tuple[str, str]] = (), folder: Path = ROOT / "build
 
     Parameters
     ----------
-    parameters : names and values, as text, of those parameters of the notebook that change
+    parameters
+        Names and values, as text, of those parameters of the notebook that change.
+    folder
+        Where to write; it is made if it does not exist.
 
     Raises
     ------
-    InputError : the file is no notebook, or the notebook has no such parameter
-    KernelError : the kernel dies
-    SystemExit : a cell fails; the message says how
+    InputError
+        If the file is no notebook, or the notebook has no such parameter.
+    KernelError
+        If the kernel dies or does not start.
+    SystemExit
+        If a cell fails. The message says how.
     """
     import nbformat
     import papermill
@@ -70,8 +78,8 @@ def run(parameters: Sequence[tuple[str, str]] = (), folder: Path = ROOT / "build
     known = papermill.inspect_notebook(notebook)
     unknown = [name for name, _ in parameters if name not in known]
     if unknown:
-        found = f"the notebook has {', '.join(known)}; found {', '.join(unknown)}"
-        raise InputError(f"PARAMETERS: {found}. Use these.")
+        found = f"unknown parameter {', '.join(unknown)}; the notebook has {', '.join(known)}"
+        raise InputError(f"PARAMETERS: {found}.")
     path = folder / NOTEBOOK.name
     folder.mkdir(parents=True, exist_ok=True)
     nbformat.write(notebook, path)
@@ -82,7 +90,7 @@ def run(parameters: Sequence[tuple[str, str]] = (), folder: Path = ROOT / "build
         with _kernel_of_this_python() as kernel:
             executed = papermill.execute_notebook(place, place, values, cwd=ROOT, **kernel)
     except PapermillExecutionError as error:
-        # A ReadableError says all in its message: its traceback is one line.
+        # A ReadableError says all in its message; its `_render_traceback_` returns one line.
         sys.exit(f"error: {error.evalue}" if len(error.traceback) == 1 else str(error))
     report = _write_report(executed, folder)
     print(f"\n{_first_screen(executed.cells)}\n")
@@ -90,8 +98,8 @@ def run(parameters: Sequence[tuple[str, str]] = (), folder: Path = ROOT / "build
 
 
 def _value(text: str) -> int | str:
-    """Return a parameter's value: a whole number if the text is one that Python reads."""
-    # Python reads no more than 4,300 digits. The notebook refuses so large a number, and any text.
+    """Return the whole number that a text gives; the text itself if it gives none."""
+    # `int` fails at more than 4,300 digits. What stays text is refused where a number is expected.
     return int(text) if text.isdecimal() and len(text) < 100 else text
 
 
@@ -120,24 +128,26 @@ def retrain() -> None:
 
     Raises
     ------
-    DataError : only a sample of the data is at hand
-    InputError : what is trained here would have other bits than elsewhere
+    DataError
+        If only a sample of the data is at hand.
+    InputError
+        If what is trained here would have other bits than elsewhere.
     """
     digits = load_mnist()
     if not digits.is_full:
         wanted = "The project's models are trained on the complete data set"
         found = f"only a sample is at hand: {digits.sample_reason}"
-        raise DataError(f"{wanted}, and {found}. {DOWNLOAD}")
+        raise DataError(f"{wanted}, and {found}. {DATA_ADVICE}")
     from helpers.compute import require_portable, start_tensorflow
 
     start_tensorflow()
     require_portable("What stands in models/")
-    from helpers.loading import retrain
+    from helpers import loading
     from helpers.models import CANDIDATES
     from helpers.training import Settings
 
     for candidate in CANDIDATES:
-        history = retrain(candidate, digits, Settings()).history
+        history = loading.retrain(candidate, digits, Settings()).history
         training = f"training accuracy {history['accuracy'][-1]:.4f}"
         validation = f"validation accuracy {history['val_accuracy'][-1]:.4f}"
         print(f"{candidate.name}: {training}, {validation}")
@@ -149,17 +159,22 @@ def study(seeds: int, scheduler: str | None = None) -> None:
 
     Parameters
     ----------
-    scheduler : address of a Dask scheduler whose workers train; without one, this machine does
+    seeds
+        How often each network is trained, counting what was done before.
+    scheduler
+        The address of a Dask scheduler whose workers train. Without one, this machine does.
 
     Raises
     ------
-    DataError : only a sample of the data is at hand
-    StudyError : the study cannot be continued, or a training fails
+    DataError
+        If only a sample of the data is at hand.
+    StudyError
+        If the study cannot be continued, or a training fails.
     """
     from helpers.study import RUNS, run_study
 
     if not load_mnist().is_full:
-        raise DataError(f"The study is of the complete data set. {DOWNLOAD}")
+        raise DataError(f"The study is of the complete data set. {DATA_ADVICE}")
     try:
         count = run_study(range(1, seeds + 1), scheduler=scheduler)
     except KeyboardInterrupt:
@@ -175,7 +190,7 @@ def refresh(root: Path = ROOT) -> None:
 
     from helpers.compute import require_portable, start_tensorflow
 
-    # The kernel, which has the same environment, computes as this process would.
+    # The kernel inherits this process's environment, so what holds here holds there.
     start_tensorflow()
     require_portable("The notebook that is stored")
     notebook, build = root / NOTEBOOK.name, root / "build"
@@ -193,7 +208,9 @@ def refresh(root: Path = ROOT) -> None:
     if noise := "".join(output["text"] for output in outputs if output.get("name") == "stderr"):
         sys.exit(f"error: the run was not clean; nothing is stored. It said:\n{noise}")
     files = {notebook: f"{nbformat.writes(executed)}\n".encode()}
-    files |= {root / "figures" / f"{name}.png": _figure(executed.cells, name) for name in ("runs", "embedding")}
+    for name in ("runs", "embedding"):
+        files[root / "figures" / f"{name}.png"] = _figure(executed.cells, name)
+    # All are written first and then moved, so that a full disk leaves the old files.
     with tempfile.TemporaryDirectory(dir=build) as folder:
         for path, content in files.items():
             Path(folder, path.name).write_bytes(content)
@@ -216,8 +233,10 @@ def _read_notebook(path: Path) -> Any:
 
     Raises
     ------
-    InputError : the file holds no notebook
-    OSError : it cannot be read
+    InputError
+        If the file holds no notebook.
+    OSError
+        If it cannot be read.
     """
     import nbformat
 
@@ -231,7 +250,7 @@ def _read_notebook(path: Path) -> Any:
         raise InputError(f"{path}: {found}. {remedy}: git checkout {path.name}.") from None
     # Widgets are those of an earlier run. As Colab leaves them, nbconvert and GitHub fail at them.
     notebook.metadata.pop("widgets", None)
-    # Somebody may have chosen a kernel of his own in JupyterLab; papermill needs the language.
+    # Somebody may have chosen another kernel in JupyterLab; papermill needs the language.
     notebook.metadata["kernelspec"] = {
         "display_name": "Python 3 (ipykernel)",
         "language": "python",
@@ -248,7 +267,8 @@ def _kernel_of_this_python() -> Iterator[dict[str, Any]]:
 
     Raises
     ------
-    KernelError : the kernel dies or does not start
+    KernelError
+        If the kernel dies or does not start. Other errors pass.
     """
     from jupyter_client.kernelspec import KernelSpecManager
     from jupyter_client.manager import AsyncKernelManager
@@ -260,13 +280,21 @@ def _kernel_of_this_python() -> Iterator[dict[str, Any]]:
 
     try:
         yield {"kernel_manager_class": Manager, "kernel_name": "python3"}
-    except RuntimeError as error:  # such as nbclient's DeadKernelError
+    except RuntimeError as error:
+        # nbclient says so of a kernel that dies, and jupyter_client of one that does not start. The
+        # latter raises no type of its own.
+        if not str(error).startswith(("Kernel died", "Kernel didn't respond")):
+            raise
         found = f"{_first_line(error)}: the process that executes the notebook does not answer"
-        raise KernelError(f"{found}, as when memory runs out. {MEMORY}") from None
+        raise KernelError(f"{found}, as when memory runs out. {MEMORY_ADVICE}") from None
 
 
 def _first_line(error: Exception) -> str:
-    """Return how an error's message begins, or its type if it has no message."""
+    """Return how an error's message begins, or its type if it has no message.
+
+    This is a phrase for a place within a sentence. `errors.reason` returns a sentence, and
+    `loading._cause` leaves out folders of this machine.
+    """
     return str(error).partition("\n")[0][:100].rstrip(" .") or type(error).__name__
 
 
@@ -290,10 +318,11 @@ def _first_screen(cells: list[Any]) -> str:
 
 def _whole_number(text: str) -> int:
     """Return the number that an argument gives; an error of argparse if it gives none."""
-    if not text.isdecimal() or not 1 <= int(text) < 2**32:
-        expected = "expected a whole number from 1, such as 30"
+    number = _value(text)
+    if not isinstance(number, int) or not 1 <= number <= MAX_SEEDS:
+        expected = f"expected a whole number from 1 to {MAX_SEEDS}, such as 30"
         raise argparse.ArgumentTypeError(f"{expected}; found {text!r}")
-    return int(text)
+    return number
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -301,7 +330,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     Raises
     ------
-    SystemExit : with 1 and a sentence if that cannot be done; with 2 if the line makes no sense
+    SystemExit
+        With 1 and a sentence if that cannot be done; with 2 if the line makes no sense.
     """
     summary = str(__doc__).partition("\n")[0]
     parser = argparse.ArgumentParser("python -m helpers", description=summary, allow_abbrev=False)
@@ -321,7 +351,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         with _without_the_users_jupyter():
             given.pop("function")(**given)
-        sys.stdout.flush()
+        sys.stdout.flush()  # so that a broken pipe shows here, not at exit
     except ReadableError as error:
         sys.exit(f"error: {error}")
     except BrokenPipeError:
@@ -335,7 +365,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         advice = ADVICE.get(error.errno or 0, "")
         sys.exit(f"error: {where}{said}. {advice}".rstrip())
     except MemoryError:
-        sys.exit(f"error: memory ran out. {MEMORY}")
+        sys.exit(f"error: memory ran out. {MEMORY_ADVICE}")
     except ModuleNotFoundError as error:
         sys.exit(f"error: {error}. {ENVIRONMENT}")
     except KeyboardInterrupt:
@@ -356,7 +386,7 @@ def _without_the_users_jupyter() -> Iterator[None]:
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         for name in ("JUPYTER_DATA_DIR", "JUPYTER_CONFIG_DIR", "IPYTHONDIR"):
             os.environ[name] = str(Path(folder, name))
-        # What is in the environment comes before what the system has installed.
+        # What is in the virtual environment comes before what the system has installed.
         os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"
         try:
             yield

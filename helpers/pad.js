@@ -2,10 +2,12 @@
 //
 // anywidget calls `render` for each view: each place that shows the pad. While one draws, the page
 // sends the drawing to the kernel, as grey values with a number, `asked`. The answer has the same
-// number. It comes to all views. The number is random, since views that count would use the same.
+// number. It comes to all views. The number is random: views that each counted from 0 would use the
+// same numbers.
 //
 // While the page waits for an answer, it sends no other drawing, so that none pile up in a slow
-// kernel. It stops waiting when the answer comes, after `PATIENCE`, or when the paper is cleared.
+// kernel. It stops waiting when the answer comes, after `PATIENCE`, when the paper is cleared, or if
+// sending fails.
 
 const STYLE = `
   .pad {
@@ -29,9 +31,10 @@ const STYLE = `
   .pad .row { display: flex; gap: 6px; line-height: 18px }
   .pad .row i { background: #3f90da; margin: 2px 0 }
 `
+// SIZE and PEN stand in pad.py, too: change both.
 const SIZE = 224 // pixels of the paper's sides
-const SMALL = 28 // pixels of the sides of what networks get
 const PEN = 16 // pixels, the width of a stroke
+const SMALL = 28 // pixels of the sides of what networks get
 const PAUSE = 80 // milliseconds at least from one drawing sent to the next during a stroke
 const PATIENCE = 2000 // milliseconds without an answer, until a sentence says so
 const INVITATION = "Draw a digit."
@@ -159,6 +162,11 @@ function letDraw(paper, pen, changed, ended) {
 }
 
 // --- what the page does
+//
+// A page is idle or waits for an answer:
+// idle -> (ask) -> waiting -> (show | giveUp | clear) -> idle.
+// If the drawing has changed while it waits, `show` asks again.
+// After `giveUp` a late answer is still shown; after `clear` it isn't.
 
 function render({ model, el }) {
   const { paper, small, button, answers } = layOut(el)

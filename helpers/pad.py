@@ -24,7 +24,9 @@ TO_INSTALL = (
     "To draw a digit here, install the package anywidget, restart the kernel and run all cells."
 )
 PAGE = Path(__file__).with_name("pad.js")
+# The same numbers stand in pad.js: change both.
 SIZE = 224  # pixels of the paper's sides
+PEN = 16  # pixels, the width of a stroke
 # A stroke that looks like a 3: x and y of its points, in pixels.
 EXAMPLE = [
     (66, 66),
@@ -40,7 +42,7 @@ EXAMPLE = [
 ]
 
 
-class Network(Protocol):
+class Classifier(Protocol):
     """What can classify drawings, such as a `training.TrainedModel`."""
 
     def predict(self, images: np.ndarray) -> np.ndarray:
@@ -60,7 +62,7 @@ class Pad:
         The networks that classify the drawings, by their names.
     """
 
-    networks: Mapping[str, Network]
+    networks: Mapping[str, Classifier]
 
     def read(self, drawing: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """Let the networks classify a drawing.
@@ -105,7 +107,7 @@ class Pad:
     def _picture(self, sentence: str) -> tuple[bytes, dict[str, Any]]:
         """Return a picture of the pad with the example on it, as a PNG, and its metadata."""
         paper = Image.new("L", (SIZE, SIZE), 255)
-        ImageDraw.Draw(paper).line(EXAMPLE, fill=0, width=16, joint="curve")
+        ImageDraw.Draw(paper).line(EXAMPLE, fill=0, width=PEN, joint="curve")
         drawing = np.asarray(paper)
         image, answers = self.read(drawing)
         # Networks get light ink. It is shown dark, as on the paper.
@@ -113,8 +115,14 @@ class Pad:
         return plots.as_png(plots.readings(shown, answers, sentence))
 
     def _widget(self) -> Any:
-        """Make a live pad, which answers each drawing that its page sends."""
-        import anywidget  # not needed where nobody draws
+        """Make a live pad, which answers each drawing that its page sends.
+
+        Raises
+        ------
+        ImportError
+            If anywidget is not installed.
+        """
+        import anywidget  # not at the top, so that `_repr_mimebundle_` can do without it
 
         def answer(sender: Any, question: dict[str, Any], buffers: list[memoryview]) -> None:
             # `asked` tells the page which drawing is answered.
@@ -122,6 +130,7 @@ class Pad:
 
         widget = anywidget.AnyWidget(_esm=PAGE.read_text(encoding="utf-8"))
         widget.on_msg(answer)
+        # ipywidgets, on which anywidget is built, keeps each widget until it is closed.
         return widget
 
     def _answer(self, grey_values: memoryview) -> dict[str, Any]:
@@ -141,9 +150,9 @@ class Pad:
 def _is_attended() -> bool:
     """Say whether a person runs the current cell.
 
-    The request to run it tells: ``{"code": "Pad(networks)", "allow_stdin": True, ...}``. A page
-    allows code to ask for input on stdin, since a person can answer. nbval and nbclient, on which
-    papermill and nbconvert are built, do not.
+    The request to run the cell tells: ``{"code": "Pad(networks)", "allow_stdin": True, ...}``. A
+    page allows code to ask for input on stdin, since a person can answer. nbval and nbclient, on
+    which papermill and nbconvert are built, do not.
     """
     kernel = getattr(get_ipython(), "kernel", None)
     if kernel is None:

@@ -1,6 +1,9 @@
 """A terminal or a notebook shows this progress bar while work goes on, and nothing afterwards.
 
 In a log file, its lines remain.
+
+`tqdm.auto` and `tqdm.notebook` would leave something: a notebook keeps the text of their first bar,
+0 %, and a widget's state. Plain tqdm would leave all of its bars, see `_CellOutput`.
 """
 
 import sys
@@ -24,6 +27,7 @@ class _CellOutput:
         self._handle = display({"text/plain": ""}, raw=True, display_id=True)
 
     def write(self, text: str) -> None:
+        # At the end tqdm writes spaces over the bar. Stripped, they are an empty text: it vanishes.
         self._handle.update({"text/plain": text.strip("\r\n ")}, raw=True)
 
     def flush(self) -> None:

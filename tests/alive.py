@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from nbval.kernel import RunningKernel
 
-from helpers.__main__ import MEMORY
+from helpers.__main__ import MEMORY_ADVICE
 
 STEP = 5  # seconds
 get_message = RunningKernel.get_message
@@ -22,7 +22,7 @@ def get_message_while_alive(kernel: RunningKernel, stream: str, timeout: float) 
         except queue.Empty:
             if not kernel.is_alive():
                 found = "error: the kernel, which executes the notebook, has died"
-                pytest.exit(f"{found}, as when memory runs out. {MEMORY}", returncode=1)
+                pytest.exit(f"{found}, as when memory runs out. {MEMORY_ADVICE}", returncode=1)
             if time.monotonic() > until:
                 raise
 

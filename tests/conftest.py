@@ -6,7 +6,7 @@ import joblib
 import psutil
 import pytest
 
-from helpers import data
+from helpers import data, download
 
 TESTS = Path(__file__).parent
 CONTROL_GROUP = Path("/sys/fs/cgroup")
@@ -51,3 +51,28 @@ def mnist() -> data.Digits:
     if not digits.is_full:
         pytest.skip("needs the complete MNIST data set: let MNIST_NPZ name an mnist.npz, or allow a download")
     return digits
+
+
+@pytest.fixture
+def arrays(sample):
+    """The sample's arrays by the names they have in an mnist.npz."""
+    arrays = sample.train_images, sample.train_labels, sample.test_images, sample.test_labels
+    return dict(zip(data.MNIST_MD5, arrays, strict=True))
+
+
+@pytest.fixture
+def sample_as_mnist(monkeypatch):
+    """Let the sample's checksums stand for those of the complete data set."""
+    monkeypatch.setattr(data, "MNIST_MD5", data.SAMPLE_MD5)
+    monkeypatch.delenv("MNIST_DATA", raising=False)
+
+
+@pytest.fixture
+def cache(monkeypatch, tmp_path):
+    """An empty download cache, to be filled from sources that nobody serves."""
+    monkeypatch.setattr("pooch.os_cache", lambda name: tmp_path / "cache")
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.setenv(name, "127.0.0.1")
+    monkeypatch.delenv("MNIST_NPZ", raising=False)
+    monkeypatch.setattr(download, "SOURCES", {"http://127.0.0.1:9/": {"mnist.npz": "0"}})
+    return tmp_path / "cache"

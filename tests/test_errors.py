@@ -28,6 +28,7 @@ def test_files_are_read_up_to_a_limit(tmp_path):
         ),
         ('Detected at node a:\n  File "x", line 1, in <module>\n\nout of memory', "out of memory."),
         ("Exception encountered when calling B.\n\n\x1b[1mno such\x1b[0m\n\nArguments received by B:\n  x", "no such."),
+        ("\x1b[1;31mno such\x1b[0m folder", "no such folder."),
         ("Exception encountered when calling B.\n\n\n\nArguments received by B:\n  x", "ValueError."),
         ("\nIt was made\n    without that.\n\n    Example:", "It was made without that."),
     ],

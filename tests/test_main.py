@@ -57,7 +57,9 @@ def test_what_is_committed_is_computed_portably_or_not_at_all(mnist, tmp_path, m
         ("", "the following arguments are required: COMMAND"),
         ("headline x", "invalid choice: 'headline'"),
         ("study", "the following arguments are required: SEEDS"),  # as after `make study SEEDS=`
-        ("study 0", "argument SEEDS: expected a whole number from 1, such as 30; found '0'"),
+        ("study 0", "argument SEEDS: expected a whole number from 1 to 4294967295, such as 30; found '0'"),
+        ("study 5000000000", "from 1 to 4294967295, such as 30; found '5000000000'"),
+        (f"study {'9' * 5_000}", "from 1 to 4294967295, such as 30; found '999"),
         ("study 30 a b", "unrecognized arguments: b"),
         ("nbval all", "unrecognized arguments: all"),
         ("run -p epochs", "argument -p: expected 2 arguments"),
@@ -70,7 +72,8 @@ def test_command_that_cannot_be_understood(line, said, capsys):
 
 
 def test_parameter_that_the_notebook_has_not(tmp_path):
-    with pytest.raises(InputError, match="^PARAMETERS: the notebook has seed, epochs, batch_size; found epoch. "):
+    said = "^PARAMETERS: unknown parameter epoch; the notebook has seed, epochs, batch_size.$"
+    with pytest.raises(InputError, match=said):
         commands.run([("epoch", "3"), ("seed", "1")], tmp_path)
 
 
@@ -209,6 +212,22 @@ def test_a_notebook_that_colab_or_its_reader_has_changed(copy):
         assert not (done := call(command)).returncode, done.stderr
         assert expected in (folder / "build" / "mnist_digits.html").read_text(encoding="utf-8")
     assert "widgets" not in nbformat.read(folder / "build" / "mnist_digits.ipynb", as_version=4).metadata
+
+
+@pytest.mark.thorough
+def test_a_kernel_that_does_not_start(copy, tmp_path):
+    """As where something that the user has installed ends the process."""
+    _, call = copy
+    ends = "import os, sys\nif 'ipykernel_launcher' in sys.orig_argv: os._exit(1)\n"
+    _write(tmp_path / "home", {"sitecustomize.py": ends})
+    done = call("run", env=os.environ | {"PYTHONPATH": str(tmp_path / "home")})
+    assert done.stderr.splitlines()[-1].startswith("error: Kernel died before replying to kernel_info: the process")
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+
+
+def test_another_error_is_not_blamed_on_the_kernel():
+    with pytest.raises(RuntimeError, match="^can't start new thread$"), commands._kernel_of_this_python():
+        raise RuntimeError("can't start new thread")
 
 
 @pytest.mark.parametrize("command", ["run", "refresh"])
