@@ -71,7 +71,7 @@ bench: $(ENVIRONMENT) .venv-bench/installed  ## measure speed, memory and growth
 	@$(BIN)/python benchmarks/run.py .venv-bench/bin/python $(PARTS)
 
 handwriting: $(ENVIRONMENT)  ## measure how the pictures of digits in HANDWRITING=folder are read (minutes)
-	@$(BIN)/python benchmarks/handwriting.py "$${HANDWRITING-}" $(TRAININGS)
+	@$(BIN)/python -m helpers pictures "$${HANDWRITING-}" $(TRAININGS)
 
 html: $(ENVIRONMENT)  ## make build/mnist_digits.html of the notebook as it is, without executing it
 	@$(BIN)/python -m helpers html

@@ -4,11 +4,9 @@ import re
 from pathlib import Path
 
 import growth
-import handwriting
 import measuring
 import notebook
 import numpy as np
-import pandas as pd
 import pytest
 import run
 import side_by_side
@@ -76,9 +74,8 @@ def test_cost_of_a_study_by_hand():
 
 
 def test_results_are_those_measured():
-    """Nobody has edited RESULTS.md or HANDWRITING.md, or forgotten to write it."""
+    """Nobody has edited RESULTS.md, or forgotten to write it."""
     assert run.RESULTS.read_text(encoding="utf-8") == run.report(STORED)
-    assert handwriting.REPORT.read_text() == handwriting.report(json.loads(handwriting.MEASURED.read_text()))
 
 
 def test_measured_sections_are_the_notebooks():
@@ -121,22 +118,4 @@ def test_every_stored_json_is_json():
     for name, text in stored_json():
         names.add(name)
         json.loads(text, parse_constant=lambda word, name=name: pytest.fail(f"{name} has {word}"))
-    assert names >= {"measured.json", "handwriting.json", "manifest.json", "runs.jsonl", "mnist_digits.ipynb"}
-
-
-def test_interval_of_a_share_draws_whole_sources():
-    """Fifty pictures: if each source is read or misread as a whole, there are just five things to draw from."""
-    values, alone = np.repeat([1.0, 1.0, 1.0, 0.0, 0.0], 10), pd.Series(range(50))
-    apart = handwriting.with_interval("read", values, alone)
-    together = handwriting.with_interval("read", values, alone // 10)
-    assert apart["read"] == together["read"] == 60
-    assert (together["read, low"], together["read, high"]) == (20, 100)
-    assert 40 <= apart["read, low"] < 50 < 70 < apart["read, high"] <= 80
-    assert handwriting.with_interval("read", values, alone // 25).keys() == {"read"}  # two are too few
-
-
-def test_pairs_of_trainings_by_hand():
-    """Two trainings of each: 3 and 1 of 4 pictures against 2 and 1; one pair of four is lost, one is a tie."""
-    right = {"one": np.array([[1, 1, 1, 0], [1, 0, 0, 0]], bool), "other": np.array([[1, 1, 0, 0], [0, 1, 0, 0]], bool)}
-    row = handwriting.pairs(pd.DataFrame({"source": list("abcd")}), right)["one beats other"]
-    assert row == {"% of pairs": 62.5, "difference, points": 12.5}
+    assert names >= {"measured.json", "pictures.json", "manifest.json", "runs.jsonl", "mnist_digits.ipynb"}

@@ -1,4 +1,4 @@
-"""What each figure shows, and cases that the stored pictures do not: test_pictures.py compares with these."""
+"""What each figure shows, and cases that the stored pictures do not: test_figures.py compares with these."""
 
 import itertools
 

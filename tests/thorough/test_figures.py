@@ -2,7 +2,7 @@
 
 After a change of a figure that is meant, draw the pictures anew, and look at them before they are committed:
 
-    .venv/bin/pytest tests/thorough/test_pictures.py -k as_stored --mpl-generate-path=tests/thorough/baseline
+    .venv/bin/pytest tests/thorough/test_figures.py -k as_stored --mpl-generate-path=tests/thorough/baseline
 
 The same after a change of matplotlib's version, which may set lines a little differently.
 
