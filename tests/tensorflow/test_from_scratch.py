@@ -23,12 +23,9 @@ from tests.test_prose import table  # noqa: E402
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
 
-# Final accuracies must lie between these.
-BOUNDS = {
-    "dense": {"accuracy": (0.983, 0.988), "val_accuracy": (0.973, 0.983)},
-    "conv": {"accuracy": (0.974, 0.982), "val_accuracy": (0.975, 0.987)},
-    "conv-normalised": {"accuracy": (0.988, 0.994), "val_accuracy": (0.985, 0.993)},
-}
+# How far a final accuracy may be from the committed training's on another processor: in the study
+# they vary by a standard deviation of 0.0017 at most.
+TOLERANCE = 0.005
 
 
 @pytest.fixture(scope="module", params=models.CANDIDATES, ids=lambda candidate: candidate.name)
@@ -40,13 +37,12 @@ def trained(mnist, request):
 
 
 def test_accuracies_of_a_training_from_scratch(trained, mnist):
-    """Within bounds, and close to the committed training's, whatever the processor."""
-    for key, (low, high) in BOUNDS[trained.candidate.name].items():
-        assert low <= trained.history[key][-1] <= high, key
+    """They are close to the committed training's, whatever the processor."""
     committed = loading.train_or_load(trained.candidate, mnist, Settings())
     assert "loaded from the cache" in committed.origin
-    near = pytest.approx(committed.history["val_accuracy"][-1], abs=0.004)
-    assert trained.history["val_accuracy"][-1] == near
+    for key in ("accuracy", "val_accuracy"):
+        near = pytest.approx(committed.history[key][-1], abs=TOLERANCE)
+        assert trained.history[key][-1] == near, key
 
 
 def test_bits_of_a_training_from_scratch(trained, mnist):
@@ -92,6 +88,12 @@ def tables(book, made: str) -> list[dict[str, dict[str, str]]]:
     return [{row[0]: dict(zip(header[1:], row[1:], strict=True)) for row in rows} for header, *rows in found]
 
 
+def figure(book, call: str) -> str:
+    """What the first cell with this call shows instead of its figure, as text."""
+    cell = next(cell for cell in book.cells if cell.cell_type == "code" and call in cell.source)
+    return cell.outputs[-1].data["text/plain"]
+
+
 def test_layers_that_are_not_the_articles(mnist, tmp_path):
     """They are named first; nothing stands beside the article's figures; where it stood, the reason does."""
     copy = copied(tmp_path)
@@ -106,9 +108,10 @@ def test_layers_that_are_not_the_articles(mnist, tmp_path):
     assert "the better of these two networks is" in first_screen and "verdict" not in first_screen
     assert any("337,674" in each for each in shown)
     reason = "is left out: in this run the layers of dense are not the article's."
-    assert sum(reason in each for each in shown) == 6  # in the tables of sections 5, 8 (three), 10 and 13
+    assert sum(reason in each for each in shown) >= 6  # in tables of sections 5, 8, 10 and 13
     described = [output.metadata["image/png"]["alt"] for output in outputs if "image/png" in output.get("data", {})]
-    assert [alt.endswith(reason) for alt in described].count(True) == 2  # all trainings; what they misread most
+    # All trainings, and what they misread most
+    assert sum(alt.endswith(reason) for alt in described) >= 2
     assert not any(", article" in each or "holds" in each for each in shown)
 
 
@@ -146,9 +149,8 @@ def test_a_network_of_ones_own_and_the_exercises(mnist, tmp_path):
     assert "wide, all trainings" in tables(book, "correlations =")[0]
     assert tables(book, "in_short =")[0]["wide"]["trainings"] == "1"
     assert "wide" not in tables(book, "changes =")[0]
-    figures = [output.data["text/plain"] for output in outputs if "image/png" in output.get("data", {})]
-    assert len(figures) == 12 and "with 6 Axes" in figures[2]  # five panels and an empty one
-    assert "with 7 Axes" in figures[10]  # a picture, its pixels, and how five networks read it
+    assert "with 6 Axes" in figure(book, "plots.history_curves(")  # five panels and an empty one
+    assert "with 7 Axes" in figure(book, 'plots.readings({"the picture"')  # and its pixels, five networks
     sums = {name: float(row["sum %"]) for name, row in tables(book, "accuracies =")[0].items() if name != "network"}
     assert f"the best of these 4 networks is {max(sums, key=sums.get)}," in shown and sums["wide"] > sums["conv"]
     assert {path.name.split("-")[0] for path in (copy / "models" / "local").iterdir()} == {"wide", "linear"}
