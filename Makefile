@@ -30,7 +30,7 @@ help:  ## list the commands
 run: $(ENVIRONMENT)  ## execute the notebook, write it and an HTML report to build/
 	@$(BIN)/python -m helpers run $(PARAMETERS)
 
-test: $(ENVIRONMENT)  ## run the unit tests, then execute the notebook and compare its outputs (a minute)
+test: $(ENVIRONMENT) lint  ## check the code, run the unit tests, execute the notebook and compare its outputs (a minute)
 	@mode=$$($(BIN)/python -m helpers nbval) \
 		&& $(BIN)/python -m pytest tests -m "not slow and not thorough and not browser and not portable" -n logical --dist worksteal \
 		&& $(BIN)/python -m pytest $(NOTEBOOK) $$mode --nbval-current-env --nbval-cell-timeout=1200 -p tests.alive
