@@ -50,7 +50,8 @@ help:  ## list the commands
 run: $(ENVIRONMENT)  ## execute the notebook, write it and an HTML report to build/
 	@$(BIN)/python -m helpers run $(PARAMETERS)
 
-test: $(ENVIRONMENT)  ## run the unit tests, then execute the notebook and compare its outputs (a minute)
+test: $(ENVIRONMENT)  ## check the code, run the unit tests, execute the notebook and compare its outputs (a minute)
+	@$(BIN)/python -m ruff check --quiet
 	@mode=$$($(BIN)/python -m helpers nbval) \
 		&& $(BIN)/python -m pytest tests -m "not slow and not thorough and not browser and not portable" -n auto --dist worksteal \
 		&& $(BIN)/python -m pytest $(NOTEBOOK) $$mode --nbval-current-env --nbval-cell-timeout=1200 -p tests.alive
@@ -93,7 +94,7 @@ bench: $(ENVIRONMENT) .venv-bench/installed  ## measure speed, memory and growth
 	@$(BIN)/python benchmarks/run.py .venv-bench/bin/python $(PARTS)
 
 handwriting: $(ENVIRONMENT)  ## measure how the pictures of digits in HANDWRITING=folder are read (minutes)
-	@$(BIN)/python benchmarks/handwriting.py "$${HANDWRITING-}" $(TRAININGS)
+	@$(BIN)/python -m helpers pictures "$${HANDWRITING-}" $(TRAININGS)
 
 html: $(ENVIRONMENT)  ## make build/mnist_digits.html of the notebook as it is, without executing it
 	@$(BIN)/python -m helpers html

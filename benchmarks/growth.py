@@ -107,10 +107,11 @@ def report(curves: dict[str, Curve]) -> list[str]:
             f"{least['megabytes']:.0f} to {most['megabytes']:.0f}",
         ))  # fmt: skip
     return [
-        "A process for each measurement: of *dense* and *conv*, seconds of an epoch after the first,",
-        "validated on a sixth as many images; of the *embedding*, seconds in all, neighbours by brute",
-        "force. Fitted: a constant and a power of the number of images (of the embedding, no constant),",
-        "by least squares of the relative errors; the exponent with its standard error.",
+        "A process for each measurement: of *dense* and *conv*, seconds of an epoch after the",
+        "first, validated on a sixth as many images; of the *embedding*, seconds in all,",
+        "neighbours by brute force. Fitted: a constant and a power of the number of images (of the",
+        "embedding, no constant), by least squares of the relative errors; the exponent with its",
+        "standard error.",
         "",
         *table(
             "| of | images from | to | seconds | seconds, fitted | exponent | peak memory, MB |",

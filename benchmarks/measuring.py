@@ -42,10 +42,9 @@ def seconds(call: Callable[[], object]) -> float:
 
 def timed(*command: object, where: Path = PROJECT, **environment: str) -> float:
     """Seconds of a command, which must succeed; what it prints is thrown away."""
+    options = {"cwd": where, "env": os.environ | environment, "check": True}
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    return seconds(
-        lambda: subprocess.run(command, cwd=where, env=os.environ | environment, check=True, **quiet)
-    )
+    return seconds(lambda: subprocess.run(command, **options, **quiet))
 
 
 def in_a_process(script: str, *arguments: object) -> Figures:

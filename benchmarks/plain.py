@@ -1,4 +1,7 @@
-"""What the notebook cannot do without, in one plain script: TensorFlow, the embedding, the predictions."""
+"""What the notebook cannot do without, in one plain script.
+
+That is TensorFlow, the embedding, and one network's predictions.
+"""
 
 import os
 from pathlib import Path
@@ -13,5 +16,6 @@ with np.load(os.environ["MNIST_NPZ"]) as arrays:
 method = SpectralEmbedding(affinity="nearest_neighbors", n_neighbors=5, random_state=12345)
 points = method.fit_transform(images)
 model = tf.saved_model.load(str(Path(__file__).parent.parent / "models" / "dense" / "saved_model"))
-predicted = np.concatenate([model.serve(part).numpy().argmax(axis=1) for part in np.split(images, 20)])
+parts = np.split(images, 20)
+predicted = np.concatenate([model.serve(part).numpy().argmax(axis=1) for part in parts])
 print(points.shape, predicted.shape)

@@ -64,8 +64,8 @@ def report(measured: dict[str, Any]) -> str:
     lines = [
         "# Measured",
         "",
-        "Written by `make bench`, with nothing else running: medians of rounds in which all ways took",
-        "turns. Ratios differ between processors, so each part says on which it was measured.",
+        "Written by `make bench`, with nothing else running: medians of rounds in which all ways",
+        "took turns. Ratios differ between processors, so each part says on which it was measured.",
         "",
     ]
     for part, (heading, write) in PARTS.items():

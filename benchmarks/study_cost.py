@@ -41,10 +41,11 @@ def measure() -> dict[str, Any]:
         }
         found = in_turn(ways, ROUNDS)
     committed = study.load_runs()
+    rounds = {way: [each["seconds a run"] for each in figures] for way, figures in found.items()}
     return {
         "cores": cores,
-        "seconds a run": {way: each["seconds a run"] for way, each in medians(found).items()},
-        "rounds": {way: [each["seconds a run"] for each in rounds] for way, rounds in found.items()},
+        "seconds a run": {way: statistics.median(each) for way, each in rounds.items()},
+        "rounds": rounds,
         "overhead a run": medians(found)[WAYS[0]]["overhead a run"],
         "runs": {
             name: statistics.median(run["seconds"] for run in committed if run["candidate"] == name)
@@ -84,10 +85,11 @@ def report(measured: dict[str, Any]) -> list[str]:
         f"Runs of {NETWORK} for one epoch, one thread a run; {ROUNDS} rounds after a warm-up.",
         "",
         *table("| way | s a run, median | from | to | parallel efficiency |", *rows),
-        "A committed run, five epochs with one run per core and often with other work beside it, took",
-        f"in the median: {times}. Its process needs",
-        f"{measured['overhead a run']:.1f} s more, to start and to predict.",
-        f"So a study of 1,000 seeds takes {one:.0f} hours on this machine, and {hundred:.1f} on 100 such",
-        "machines, if Dask costs there what it costs here: runs need nothing from each other.",
+        "A committed run, five epochs with one run per core and often with other work beside it,",
+        f"took in the median: {times}.",
+        f"Its process needs {measured['overhead a run']:.1f} s more, to start and to predict.",
+        f"So a study of 1,000 seeds takes {one:.0f} hours on this machine, and {hundred:.1f} on",
+        "100 such machines, if Dask costs there what it costs here: runs need nothing from each",
+        "other.",
         "",
     ]

@@ -8,6 +8,7 @@ without delay.
 import argparse
 import base64
 import errno
+import json
 import os
 import sys
 import tempfile
@@ -182,6 +183,45 @@ def study(seeds: int, scheduler: str | None = None) -> None:
     print(f"{count} runs done, appended to {RUNS.relative_to(ROOT)}.")
 
 
+def pictures(folder: str, trainings: int = 0) -> None:
+    """Measure how the pictures of digits in a folder are read, and print the report.
+
+    Parameters
+    ----------
+    folder
+        Holds ``pictures/`` and ``table.csv``.
+    trainings
+        How many trainings of each network read them; the results are stored as the project's study
+        then. With 0, the models that come with the project read them, and nothing is stored.
+
+    Raises
+    ------
+    InputError
+        If the folder holds no pictures, or no table of them, or if what would be stored would have
+        other bits than elsewhere.
+    DataError
+        If only a sample of the data is at hand, for what would be stored.
+    """
+    from helpers.compute import require_portable, start_tensorflow
+    from helpers.pictures import MEASURED, REPORT, measure, report
+
+    if not folder:  # as after a bare `make handwriting`
+        expected = "expected a folder with table.csv and pictures/; found no name"
+        raise InputError(f"HANDWRITING: {expected}. Give one: make handwriting HANDWRITING=folder")
+    if trainings and not load_mnist().is_full:
+        raise DataError(f"The study is of the complete data set. {DATA_ADVICE}")
+    if trainings:
+        start_tensorflow()
+        require_portable("What is stored in study/")
+    measured = measure(Path(folder).expanduser(), trainings)
+    print(report(measured))
+    if trainings:
+        MEASURED.write_text(json.dumps(measured, indent=1, allow_nan=False) + "\n")
+        REPORT.write_text(report(measured), encoding="utf-8")
+        stored = f"Stored in {MEASURED.relative_to(ROOT)} and {REPORT.relative_to(ROOT)}"
+        print(f"{stored}; `git checkout study` brings back what was there.")
+
+
 def refresh(root: Path = ROOT) -> None:
     """Execute the notebook on the complete data; store it and README's figures if all went well."""
     import nbformat
@@ -337,7 +377,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser("python -m helpers", description=summary, allow_abbrev=False)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     made = {}
-    for function in (run, html, nbval, retrain, refresh, study):
+    for function in (run, html, nbval, retrain, refresh, study, pictures):
         name = function.__name__
         summary = str(function.__doc__).partition("\n")[0]
         made[name] = commands.add_parser(name, help=summary, allow_abbrev=False)
@@ -347,6 +387,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )  # fmt: skip
     made["study"].add_argument("seeds", type=_whole_number, metavar="SEEDS")
     made["study"].add_argument("scheduler", nargs="?")
+    made["pictures"].add_argument("folder", metavar="FOLDER")
+    made["pictures"].add_argument(
+        "trainings", type=_whole_number, nargs="?", default=0, metavar="TRAININGS"
+    )
     given = vars(parser.parse_args(arguments))
     try:
         with _without_the_users_jupyter():

@@ -1,14 +1,11 @@
 import itertools
 import json
-import re
 from pathlib import Path
 
 import growth
-import handwriting
 import measuring
 import notebook
 import numpy as np
-import pandas as pd
 import pytest
 import run
 import side_by_side
@@ -41,18 +38,19 @@ def test_report_compares_medians_after_the_warm_up_and_with_the_limit():
     }  # fmt: skip
     text = "\n".join(side_by_side.report({"rate": 1e9, "networks": {"dense": times}}))
     assert "| dense | as written | 11.00 | 10.00 | 30.00 | 1000 | 98.00 |" in text
-    assert f"| dense | 0.45 | 2.50 | 1.25 | {5 / side_by_side.limit('dense', 1e9):.2f} | 1.00 |" in text
-    # Dense: 668,672 multiply-adds forward; back by weights the same, by inputs without the first layer.
+    limit = side_by_side.limit("dense", rate=1e9)
+    assert f"| dense | 0.45 | 2.50 | 1.25 | {5 / limit:.2f} | 1.00 |" in text
+    # Dense has 668,672 multiply-adds forward; back by weights as many, and by inputs as many but
+    # for the first layer's.
     forward, back = 668_672, 668_672 + 668_672 - 784 * 512
-    expected = (60_000 * (forward + back) + 10_000 * forward) / 1e9
-    assert side_by_side.limit("dense", rate=1e9) == pytest.approx(expected)
+    assert limit == pytest.approx((60_000 * (forward + back) + 10_000 * forward) / 1e9)
 
 
 @pytest.mark.parametrize("exponent", [0.9, 1.0, 2.0])
 def test_fitted_growth_is_the_one_it_was_made_with(exponent):
     for kind, constant in (("dense", 0.05), ("embedding", 0)):
-        sizes = 1000 * np.array([1, 2, 5, 10, 20, 40, 60])
-        curve = [{"images": n, "seconds": constant + 4e-5 * n**exponent} for n in sizes.astype(float)]
+        sizes = 1000.0 * np.array([1, 2, 5, 10, 20, 40, 60])
+        curve = [{"images": n, "seconds": constant + 4e-5 * n**exponent} for n in sizes]
         *found, error = growth.fitted(kind, curve)
         assert found == pytest.approx([constant, 4e-5, exponent], rel=1e-3) and error < 1e-3
 
@@ -61,7 +59,8 @@ def test_sections_add_up_to_the_whole():
     def code(seconds):
         return {"cell_type": "code", "metadata": {"papermill": {"duration": seconds}}}
 
-    cells = [code(3), {"cell_type": "markdown", "source": "text\n\n## 1. Data\n\ntext"}, code(1), code(2)]
+    text = {"cell_type": "markdown", "source": "text\n\n## 1. Data\n\ntext"}
+    cells = [code(3), text, code(1), code(2)]
     parts = {notebook.START: 4, notebook.FIRST: 3, "1. Data": 3}
     assert notebook.sections({"cells": cells}, taken=10) == parts
 
@@ -69,42 +68,28 @@ def test_sections_add_up_to_the_whole():
 def test_cost_of_a_study_by_hand():
     """Two runs of 100 s, and 8 s more, a seed, on two cores; Dask takes a quarter longer."""
     seconds = dict(zip(study_cost.WAYS, (60, 40, 50), strict=True))
-    measured = {"cores": 2, "seconds a run": seconds, "overhead a run": 8, "runs": {"dense": 100, "conv": 100}}
+    runs = {"dense": 100, "conv": 100}
+    measured = {"cores": 2, "seconds a run": seconds, "overhead a run": 8, "runs": runs}
     assert study_cost.efficiency(measured, study_cost.WAYS[1]) == 0.75
     assert study_cost.hours(measured, 1000) == pytest.approx(1000 * 108 / 3600)
     assert study_cost.hours(measured, 1000, machines=100) == pytest.approx(10 * 108 * 1.25 / 3600)
 
 
 def test_results_are_those_measured():
-    """Nobody has edited RESULTS.md or HANDWRITING.md, or forgotten to write it."""
+    """Nobody has edited RESULTS.md, or forgotten to write it."""
     assert run.RESULTS.read_text(encoding="utf-8") == run.report(STORED)
-    assert handwriting.REPORT.read_text() == handwriting.report(json.loads(handwriting.MEASURED.read_text()))
-
-
-def test_measured_sections_are_the_notebooks():
-    """Else: make bench PARTS=notebook."""
-    cells = json.loads((ROOT / "mnist_digits.ipynb").read_text(encoding="utf-8"))
-    expected = ["all", notebook.START, *dict.fromkeys(name for name, _ in notebook.by_section(cells))]
-    for way in ("cached", "scratch"):
-        assert list(STORED["notebook"][way]) == expected
-
-
-# As `compute.processor` names one under Linux on x86-64, under Linux on arm64, on a Mac, and under Windows.
-PROCESSOR = r"\w+ family \d+ model \d+|aarch64|arm|\w+ Family \d+ Model \d+ Stepping \d+, \w+"
-MACHINE = rf"({PROCESSOR}), with [A-Z\d]+, \d+ cores; (\w+ \d[\w.+]*(, |$)){{4}}"
 
 
 def test_each_part_says_on_which_machine_it_was_measured():
-    """As it would be said today, or that this was not noted."""
-    assert re.fullmatch(MACHINE, run.machine("2.13.0+cpu", "AVX512"))
+    """Or that this was not noted."""
     assert STORED["machine"].keys() == run.PARTS.keys() == STORED.keys() - {"machine", "outdated"}
     for part, machine in STORED["machine"].items():
-        assert part in STORED["outdated"] if machine is None else re.fullmatch(MACHINE, machine), part
+        assert machine or part in STORED["outdated"], part
 
 
 def stored_json():
     """The text of each JSON file of the project, line by line where each line is one."""
-    kept = [path for path in ROOT.iterdir() if path.name != "build" and not path.name.startswith(".")]
+    kept = [path for path in ROOT.iterdir() if path.name != "build" and path.name[0] != "."]
     for path in itertools.chain(kept, *(folder.rglob("*") for folder in kept)):
         if "local" in path.parts:  # a reader's own models
             continue
@@ -121,21 +106,5 @@ def test_every_stored_json_is_json():
     for name, text in stored_json():
         names.add(name)
         json.loads(text, parse_constant=lambda word, name=name: pytest.fail(f"{name} has {word}"))
-    assert names >= {"measured.json", "handwriting.json", "manifest.json", "runs.jsonl", "mnist_digits.ipynb"}
-
-
-def test_interval_of_a_share_draws_whole_sources():
-    """Fifty pictures: if each source is read or misread as a whole, there are just five things to draw from."""
-    values, alone = np.repeat([1.0, 1.0, 1.0, 0.0, 0.0], 10), pd.Series(range(50))
-    apart = handwriting.with_interval(values, alone)
-    together = handwriting.with_interval(values, alone // 10)
-    assert together == {"estimate": 60, "low": 20, "high": 100}
-    assert apart["estimate"] == 60 and 40 <= apart["low"] < 50 < 70 < apart["high"] <= 80
-    assert handwriting.with_interval(values, alone // 25) == {"estimate": 60}  # two are too few
-
-
-def test_pairs_of_trainings_by_hand():
-    """Two trainings of each: 3 and 1 of 4 pictures against 2 and 1; one pair of four is lost, one is a tie."""
-    right = {"one": np.array([[1, 1, 1, 0], [1, 0, 0, 0]], bool), "other": np.array([[1, 1, 0, 0], [0, 1, 0, 0]], bool)}
-    row = handwriting.pairs(pd.DataFrame({"source": list("abcd")}), right)["one beats other"]
-    assert row == {"% of pairs": 62.5, "difference, points": {"estimate": 12.5}}
+    assert names >= {"measured.json", "pictures.json", "manifest.json", "runs.jsonl"}
+    assert "mnist_digits.ipynb" in names

@@ -1,12 +1,8 @@
-import os
-import shutil
-import subprocess
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from handwriting import drawn_again, read_table
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from matplotlib.figure import Figure
@@ -14,8 +10,8 @@ from PIL import Image, ImageDraw
 from scipy import ndimage
 
 from helpers import handwriting
-from helpers.errors import InputError
 from helpers.handwriting import HandwritingError, as_mnist, read_picture
+from helpers.pictures import draw_again
 
 ROOT = Path(__file__).parent.parent
 FOUR = [[(0.55, 0.0), (0.1, 0.6), (0.9, 0.6)], [(0.65, 0.3), (0.65, 1.0)]]  # strokes, within a square of side 1
@@ -280,62 +276,6 @@ def test_other_arrays_are_refused(wrong):
         as_mnist(wrong)
 
 
-# --- a folder of pictures
-
-
-@pytest.fixture
-def folder(tmp_path):
-    (tmp_path / "pictures").mkdir()
-    Image.fromarray(PICTURE).save(tmp_path / "pictures" / "four.png")
-    return tmp_path
-
-
-ROWS = "file,digit,kind,source,note\nfour.png,4,paint,1,größer\nfour.png,,odd,2,\n"
-
-
-@pytest.mark.parametrize(
-    "text", [ROWS, ROWS.replace(",", ";") + ";;;;\n", "\ufeff" + ROWS.replace(",", ";").replace("\n", "\r\n"),
-             ROWS.replace(",", "\t")],
-    ids=["commas", "semicolons and an empty row", "as Excel saves it", "tabs"],
-)  # fmt: skip
-def test_table_may_come_from_a_spreadsheet(folder, text):
-    (folder / "table.csv").write_bytes(text.encode())
-    table = read_table(folder)
-    assert table["digit"].tolist() == ["4", ""] and table["file"].tolist() == ["four.png"] * 2
-
-
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        (None, ".*cannot be read .*No such file.* Name the folder"),
-        (b"file,digit\nzw\xf6lf.png,1\n", ".*cannot be read .*utf-8.* export it as CSV UTF-8"),
-        (b"", ".*cannot be read"),
-        (b"file;digit\nfour.png;4\n", "the columns file, digit, kind, source; found no kind, source, only"),
-        (ROWS.replace(",4", ",four").encode(), ".*found the row four.png, four, paint, 1. Complete it"),
-        (ROWS.replace("paint", "").encode(), ".*found the row four.png, 4, , 1. Complete it"),
-        (ROWS.replace("four", "five").encode(), ".*found no five.png there"),
-    ],
-    ids=["no table", "another encoding", "empty", "columns", "no digit", "no kind", "no picture"],
-)
-def test_other_tables_are_refused(folder, text, said):
-    if text is not None:
-        (folder / "table.csv").write_bytes(text)
-    with pytest.raises(InputError, match=f"table.csv: expected {said}"):
-        read_table(folder)
-
-
-@pytest.mark.skipif(os.name == "nt" or not shutil.which("make"), reason="needs make, and scripts of a shell")
-def test_folder_may_have_any_name(tmp_path):
-    python = tmp_path / "python"
-    python.write_text("#!/bin/sh\nprintf '%s|' \"$@\"\n")
-    python.chmod(0o755)
-    name = "one's own digits; *"
-    make = ["make", "-s", "-o", ".venv/installed", f"BIN={tmp_path}", "handwriting"]
-    for variables, expected in ([f"HANDWRITING={name}", "TRAININGS=2"], f"{name}|2|"), ([], "|"):
-        said = subprocess.run([*make, *variables], cwd=ROOT, env={"PATH": os.environ["PATH"]}, capture_output=True)
-        assert said.stdout.decode() == f"benchmarks/handwriting.py|{expected}"
-
-
 # --- from image to picture and back
 
 
@@ -357,7 +297,7 @@ def conv_normalised(mnist):
 def test_enlarged_test_images_are_read_as_before(mnist, conv_normalised):
     """At ten times their size, somewhere on a sheet."""
     images = mnist.test_images[::10]
-    again, as_before = (conv_normalised.predict(each) for each in (drawn_again(images), images))
+    again, as_before = (conv_normalised.predict(each) for each in (draw_again(images), images))
     same = again.argmax(axis=1) == as_before.argmax(axis=1)
     assert same.mean() >= 0.99
 

@@ -12,7 +12,7 @@ import pytest
 from matplotlib.image import imread
 
 from helpers import article, plots
-from tests.thorough.test_pictures import BASELINE, CASES
+from tests.thorough.test_figures import BASELINE, CASES
 
 PATH = Path(__file__).parent.parent / "mnist_digits.ipynb"
 NOTEBOOK = json.loads(PATH.read_text(encoding="utf-8"))
@@ -172,7 +172,7 @@ def test_figures_are_opaque_crisp_and_described():
 def test_every_function_that_draws_has_a_case_a_picture_and_a_cell():
     """A picture is compared in `make test-full` only; that it is there can be seen at once."""
     drawing = {name for name, value in vars(plots).items() if hasattr(value, "__wrapped__")}
-    assert drawing == set(CASES), "a case in tests/thorough/test_pictures.py for each function"
+    assert drawing == set(CASES), "a case in tests/thorough/test_figures.py for each function"
     assert drawing == {path.stem for path in BASELINE.glob("*.png")}, "that module says how a picture is stored"
     assert drawing == set(re.findall(r"^plots\.(\w+)\(", "\n".join(map(source, CODE)), re.MULTILINE))
 

@@ -1,8 +1,8 @@
 """What the text says with three digits or more, the reader has just seen, in an output.
 
 In the notebook: in an output of the same section or of an earlier one; what stands before section 1 is one section. In
-README: in any output of the notebook, or in a report in `benchmarks/`. The number may be rounded. A few facts come from
-elsewhere: FACTS has them.
+README: in any output of the notebook, or in a report in `benchmarks/` or `study/`. The number may be rounded. A few
+facts come from elsewhere: FACTS has them.
 """
 
 import re
@@ -17,7 +17,11 @@ from tests.test_notebook import CELLS, CODE, FIRST_SCREEN, outputs, source, text
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-REPORTS = [path.read_text(encoding="utf-8") for path in (ROOT / "benchmarks").glob("*.md")]
+REPORTS = [
+    path.read_text(encoding="utf-8")
+    for folder in ("benchmarks", "study")
+    for path in (ROOT / folder).glob("*.md")
+]
 FACTS = {
     "2015", "2021",  # years in which something was published
     "60,000", "10,000",  # images of MNIST, to train and to test with
@@ -109,6 +113,12 @@ def test_verdicts_in_readme_are_those_of_the_run():
     assert expected, "the cell of the scorecard shows no claim: `make refresh`"
     in_readme = re.findall(r"^\| (.+) \| (.+, \d of \d) \| (.*?) ?\|$", README, re.MULTILINE)
     assert in_readme == expected, "one row of README's table for each claim, as the notebook shows it"
+
+
+def test_contributors_are_told_what_each_module_is_for():
+    contributing = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    modules = {path.stem for path in (ROOT / "helpers").glob("*.py")} - {"__init__"}
+    assert set(re.findall(r"^\| `(\w+)` \|", contributing, re.MULTILINE)) == modules
 
 
 def html_of(cell) -> list[str]:

@@ -23,12 +23,9 @@ from tests.test_prose import table  # noqa: E402
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
 
-# Final accuracies must lie between these.
-BOUNDS = {
-    "dense": {"accuracy": (0.983, 0.988), "val_accuracy": (0.973, 0.983)},
-    "conv": {"accuracy": (0.974, 0.982), "val_accuracy": (0.975, 0.987)},
-    "conv-normalised": {"accuracy": (0.988, 0.994), "val_accuracy": (0.985, 0.993)},
-}
+# How far a final accuracy may be from the committed training's on another processor: in the study
+# they vary by a standard deviation of 0.0017 at most.
+TOLERANCE = 0.005
 
 
 @pytest.fixture(scope="module", params=models.CANDIDATES, ids=lambda candidate: candidate.name)
@@ -40,13 +37,12 @@ def trained(mnist, request):
 
 
 def test_accuracies_of_a_training_from_scratch(trained, mnist):
-    """Within bounds, and close to the committed training's, whatever the processor."""
-    for key, (low, high) in BOUNDS[trained.candidate.name].items():
-        assert low <= trained.history[key][-1] <= high, key
+    """They are close to the committed training's, whatever the processor."""
     committed = loading.train_or_load(trained.candidate, mnist, Settings())
     assert "loaded from the cache" in committed.origin
-    near = pytest.approx(committed.history["val_accuracy"][-1], abs=0.004)
-    assert trained.history["val_accuracy"][-1] == near
+    for key in ("accuracy", "val_accuracy"):
+        near = pytest.approx(committed.history[key][-1], abs=TOLERANCE)
+        assert trained.history[key][-1] == near, key
 
 
 def test_bits_of_a_training_from_scratch(trained, mnist):

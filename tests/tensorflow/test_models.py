@@ -1,3 +1,4 @@
+import ast
 import dataclasses
 import json
 from pathlib import Path
@@ -45,15 +46,14 @@ def test_networks_in_the_notebook_are_these():
     cells = json.loads((ROOT / "mnist_digits.ipynb").read_text(encoding="utf-8"))["cells"]
     sources = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
     names = {"layers": layers, "models": models, "keras": keras, "seed": 1}
-    for beginning, end in (
-        ("def dense_layers", "models.summary"),
-        ("def conv_layers", "models.summary"),
-        ("conv_normalised =", "networks ="),
-        ("keras.utils", "network.fit("),
-    ):
-        (source,) = (source for source in sources if source.startswith(beginning))
-        exec(source.partition(end)[0], names)
-    ours = [names[name] for name in ("dense", "conv", "conv_normalised")]
+    code = ast.parse("\n".join(source for source in sources if not source.startswith(("#", "%"))))
+    for statement in code.body:
+        written = ast.unparse(statement)
+        if isinstance(statement, ast.FunctionDef) or "models.Candidate(" in written:
+            exec(written, names)
+    (training,) = (source for source in sources if "network.fit(" in source)
+    exec(training.partition("network.fit(")[0], names)
+    ours = [value for value in names.values() if isinstance(value, models.Candidate)]
     assert [each.name for each in ours] == [each.name for each in models.CANDIDATES]
     if changed := models.changed(ours):
         found = f"in mnist_digits.ipynb {' and '.join(changed)} are not those of helpers/models.py"

@@ -1,4 +1,4 @@
-"""These tests try what figures show in cases of which test_pictures.py has no stored picture."""
+"""These tests try what figures show in cases of which test_figures.py has no stored picture."""
 
 import itertools
 

@@ -2,7 +2,7 @@
 
 If you have changed a figure on purpose, draw the pictures anew, and look at them before you commit:
 
-    .venv/bin/pytest tests/thorough/test_pictures.py -k as_stored \\
+    .venv/bin/pytest tests/thorough/test_figures.py -k as_stored \\
         --mpl-generate-path=tests/thorough/baseline
 
 Do the same after a change of matplotlib's version, which may set lines a little differently.
