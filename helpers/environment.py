@@ -1,8 +1,8 @@
 """Set up a virtual environment: whole, or left as it was before.
 
-``make`` calls this with the Python that the environment is to have, before any package is there. So it
-needs nothing but Python's own library, and its syntax is old enough for an older Python to say that it
-is too old.
+``make`` calls this with the Python that the environment is to have, before any package is there.
+So it needs nothing but Python's own library, and an older Python can read it, and say that it is
+too old.
 """
 
 import os
@@ -31,13 +31,14 @@ def set_up(folder: Path, requirements: Path) -> None:
     """
     new, old = (folder.with_name(f"{folder.name}.{age}") for age in ("new", "old"))
     lock = _lock(folder)
-    if old.exists() and not folder.exists():  # the last set-up was killed while it replaced one by the other
+    if old.exists() and not folder.exists():  # a set-up was killed between its last two steps
         old.rename(folder)
     for left_over in (new, old):
         shutil.rmtree(left_over, ignore_errors=True)
     if _is_current(folder, requirements):  # another command has just set it up
         return
-    print(f"Setting up {folder.name}, some GB: once, and whenever {requirements.name} changes.", flush=True)
+    when = f"once, and whenever {requirements.name} changes"
+    print(f"Setting up {folder.name}, some GB: {when}.", flush=True)
     try:
         _build(new, requirements, lock)
         _rename_in_scripts(new, folder.name)
@@ -70,7 +71,7 @@ def _lock(folder: Path) -> "int | None":
         return None
     import fcntl
 
-    lock = os.open(folder.parent, os.O_RDONLY)  # a folder can be locked, so that no file stays behind
+    lock = os.open(folder.parent, os.O_RDONLY)  # the folder itself, so that no file stays behind
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -94,7 +95,8 @@ def _build(folder: Path, requirements: Path, lock: "int | None") -> None:
         settings.write("relocatable = true\n")
     text = requirements.read_text(encoding="utf-8")
     hashes = ["--require-hashes"] if "--hash=" in text else []
-    pip_install = ["-m", "pip", "install", "--disable-pip-version-check", "--no-user", "--quiet", *hashes, "-r"]
+    options = ["--disable-pip-version-check", "--no-user", "--quiet", *hashes]
+    pip_install = ["-m", "pip", "install", *options, "-r"]
     uv = re.search(r"^uv==.*(?:\n +--hash=.*)*", text, re.MULTILINE)
     if uv:
         (folder / "uv.txt").write_text(uv[0], encoding="utf-8")
@@ -108,7 +110,7 @@ def _build(folder: Path, requirements: Path, lock: "int | None") -> None:
             python(*pip_install, requirements)
     else:
         python(*pip_install, requirements)
-    # Else each start of a kernel warns that its messages, which do not leave the machine, are not encrypted.
+    # Else each start of a kernel warns that its messages are not encrypted: they stay on the machine.
     kernel_config = folder / "etc" / "ipython" / "ipython_kernel_config.json"
     kernel_config.parent.mkdir(parents=True, exist_ok=True)
     kernel_config.write_text(KERNEL_CONFIG, encoding="utf-8")
@@ -116,7 +118,7 @@ def _build(folder: Path, requirements: Path, lock: "int | None") -> None:
 
 
 def _rename_in_scripts(folder: Path, name: str) -> None:
-    """Put the name that an environment is to have where `activate` and pip's scripts have the present one."""
+    """Have `activate` and pip's scripts name the environment as it will be called."""
     for path in [folder / "pyvenv.cfg", *(folder / SCRIPTS).iterdir()]:
         if path.is_symlink() or not path.is_file():
             continue
@@ -126,18 +128,20 @@ def _rename_in_scripts(folder: Path, name: str) -> None:
 
 
 def main(name: str, requirements: str) -> None:
-    """Set up ROOT/name with a requirements file; end with 1 and a sentence if that cannot be done."""
+    """Set up ROOT/name with a requirements file; if that cannot be done, end with a sentence."""
     version = sys.version_info[:2]
     if not (3, 11) <= version < (3, 14):
         found = f"{sys.executable} is {version[0]}.{version[1]}"
-        sys.exit(f"error: Python 3.11 to 3.13 is needed, {found}; name another: make PYTHON=python3.12 ...")
+        advice = "name another: make PYTHON=python3.12 ..."
+        sys.exit(f"error: Python 3.11 to 3.13 is needed, {found}; {advice}")
     try:
         set_up(ROOT / name, ROOT / requirements)
     except (subprocess.CalledProcessError, OSError) as error:
         if isinstance(error, OSError):  # the others have said themselves what is wrong
             print(error, file=sys.stderr)
         advice = "Is there a network, and room on the disk? The same command tries again."
-        sys.exit(f"error: {requirements} could not be installed. {name} is {_state(name)}. {advice}")
+        failed = f"{requirements} could not be installed"
+        sys.exit(f"error: {failed}. {name} is {_state(name)}. {advice}")
     except KeyboardInterrupt:
         sys.exit(f"Stopped. {name} is {_state(name)}. The same command starts again.")
 

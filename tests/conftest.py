@@ -25,7 +25,7 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """With `-n auto`: as many as have a core and 1.5 GB each, for TensorFlow; more than four do not pay.
+    """With `-n auto`: as many as have a core and, for TensorFlow, 1.5 GB each; at most four.
 
     A container may have less of both than its machine.
     """
