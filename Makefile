@@ -93,7 +93,7 @@ worker: $(ENVIRONMENT)  ## do runs for a study, a core each, that another machin
 bench: $(ENVIRONMENT) .venv-bench/installed  ## measure speed, memory and growth, beside PyTorch too (an hour)
 	@$(BIN)/python benchmarks/run.py .venv-bench/bin/python $(PARTS)
 
-handwriting: $(ENVIRONMENT)  ## measure how the pictures of digits in HANDWRITING=folder are read (minutes)
+handwriting: $(ENVIRONMENT)  ## measure how the pictures of digits in HANDWRITING=folder are read (minutes; hours with TRAININGS=30)
 	@$(BIN)/python -m helpers pictures "$${HANDWRITING-}" $(TRAININGS)
 
 html: $(ENVIRONMENT)  ## make build/mnist_digits.html of the notebook as it is, without executing it

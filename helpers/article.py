@@ -329,7 +329,7 @@ def _errors(runs: Sequence[Run], nearby: np.ndarray, labels: np.ndarray) -> Find
     here = (
         f"judged by pixels: in {found:.0f} % of errors, "
         "the digit read is among the most similar images; "
-        f"among those of any misread image of the same digit, in {anyway:.0f} %"
+        f"around a random misread image of the same digit, in {anyway:.0f} %"
     )
     return Finding(
         "one can often see the digit that was read",

@@ -90,7 +90,7 @@ def start_tensorflow(threads: int = 0) -> None:
     if threads:
         tf.config.threading.set_intra_op_parallelism_threads(threads)
         tf.config.threading.set_inter_op_parallelism_threads(threads)
-    # If TensorFlow has looked for devices before, this would raise. `deviations` reports it then.
+    # Only where this call imports TensorFlow: once it has looked for devices, this would raise.
     if mode != "gpu" and imports_it:
         tf.config.set_visible_devices([], "GPU")
     if imports_it and not _is_x86():
@@ -122,8 +122,8 @@ def deviations() -> list[str]:
         threads = tf.config.threading.get_intra_op_parallelism_threads()
         if not 1 <= threads <= THREADS:
             found.append(f"TensorFlow has {threads or 'its own choice of'} threads, not {THREADS}")
-        if tf.config.get_visible_devices("GPU"):
-            found.append("A GPU takes part in this run")
+    if mode == "portable" and tf.config.get_visible_devices("GPU"):
+        found.append("A GPU takes part in this run")
     # `start_tensorflow` has removed these, unless something else imported TensorFlow before.
     found += [f"{name} is set in this run" for name in _unknown_variables()]
     if not _is_portable_machine():
@@ -139,7 +139,8 @@ def notices() -> list[str]:
     import tensorflow as tf
 
     found = deviations()
-    if _mode() == "portable" and tf.config.list_physical_devices("GPU"):
+    is_there = tf.config.list_physical_devices("GPU")
+    if is_there and not tf.config.get_visible_devices("GPU"):
         idle = "There is a GPU, which this run left idle"
         found.append(f"{idle}. MNIST_COMPUTE=gpu lets it be used; then {DIGITS_MAY_DIFFER}.")
     return found

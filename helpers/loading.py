@@ -253,7 +253,7 @@ def _load(candidate: Candidate, folder: Path, inputs: dict[str, Any]) -> Trained
 
 
 def _cause(error: Exception) -> str:
-    """Return the first line of an error's message, without folders of this machine.
+    """Return the first line of an error's message, without folders and without a full stop.
 
     `errors.reason` keeps folders, and more than a line, for errors that a reader has made.
     """
@@ -264,4 +264,4 @@ def _cause(error: Exception) -> str:
     # Such as /home/me/mnist/ in "/home/me/mnist/models: no space left".
     folders = r"(?<![\w.])([A-Za-z]:)?[/\\][^\s:;,'\"]*[/\\]"
     lines = re.sub(folders, "", text).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
+    return lines[0].rstrip(" .") if lines else type(error).__name__

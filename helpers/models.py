@@ -220,8 +220,10 @@ def check_own(own: Sequence[Candidate]) -> None:
 
 def notice(own: Sequence[Candidate]) -> str:
     """What a reader must know first about a run with networks of one's own; empty without any."""
+    if not own:
+        return ""
     names = ", ".join(candidate.name for candidate in own)
-    return names and f"Networks of your own take part in this run: {names}. The notebook's text does not know them."
+    return f"Networks of your own take part in this run: {names}. The notebook's text does not know them."
 
 
 def changed(networks: Sequence[Candidate]) -> list[str]:
@@ -247,7 +249,8 @@ def architecture(candidate: Candidate) -> list[dict[str, Any]]:
     """Describe each layer of a network by its class and its settings, in values that JSON can hold.
 
     No network is built. Names of layers are left out, because Keras numbers them anew at each
-    build.
+    build. What comes out is part of each manifest and each fingerprint: if its form changes, stored
+    models and studies no longer fit.
 
     Raises
     ------
@@ -264,8 +267,16 @@ def architecture(candidate: Candidate) -> list[dict[str, Any]]:
         except Exception as error:  # of whatever kind: a layer may be a reader's own
             said = f"the layer {layer.name} cannot tell its settings: {reason(error)}"
             raise InputError(f"{candidate.name}: {said}") from error
-        described.append({"layer": type(layer).__name__, **settings})
+        described.append({"class": _class_of(layer), **settings})
     return described
+
+
+def _class_of(layer: keras.Layer) -> str:
+    """Return a layer's class, with its module if that is not Keras's."""
+    kind = type(layer)
+    # Keras's modules are its own business, and may change.
+    module = "keras" if kind.__module__.startswith("keras.") else kind.__module__
+    return f"{module}.{kind.__qualname__}"
 
 
 def _names(layer: keras.Layer) -> list[str]:

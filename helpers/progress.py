@@ -64,7 +64,8 @@ def progress_bar(total: int, description: str, **options: Any) -> Iterator[tqdm]
         file=stream,
         leave=False,  # at the end, the bar is removed
         mininterval=seconds,
-        ncols=100,  # characters: the width of a notebook cannot be measured
+        # Only a terminal's width can be measured. A longer line would stay there.
+        ncols=None if stream is sys.stderr and stream.isatty() else 100,
         **options,
     )
     try:

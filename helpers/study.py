@@ -162,6 +162,10 @@ def train_in_subprocess(name: str, seed: int, epochs: int, fingerprint: str) -> 
             text=True,
             errors="replace",
         )
+    if done.returncode < 0:
+        advice = "Close other programs, or do fewer runs at once."
+        killed = f"was killed by the system (signal {-done.returncode}), as when memory runs out"
+        raise StudyError(f"Training {name} with seed {seed} {killed}. {advice}")
     if done.returncode:
         last_line = done.stderr.strip().rpartition("\n")[2]
         # Without the error's type, as in "helpers.study.StudyError: ".
@@ -203,6 +207,7 @@ def run_worker(name: str, seed: int, epochs: int, fingerprint: str) -> None:
     seconds = round(time.perf_counter() - start, 2)
     model = training.TrainedModel(candidate, network, history, "trained for a study")
     predicted = model.predict(digits.test_images).argmax(axis=1)
+    # `_lines` relies on the order: first the candidate, last a dict.
     run = outcome(name, seed, history, digits.test_labels, predicted) | {
         "seconds": seconds,
         "fingerprint": fingerprint,
@@ -220,8 +225,6 @@ def outcome(
     predicted_labels: np.ndarray,
 ) -> Run:
     """Return the part of a run that says what came out.
-
-    `_lines` relies on `candidate` being a run's first entry, and a dict its last.
 
     Parameters
     ----------
@@ -341,8 +344,8 @@ def _missing(done: list[Run], names: Iterable[str], seeds: Iterable[int]) -> lis
 def _lines(path: Path) -> list[bytes]:
     """Return the lines of a study's file, without a last one that was cut off."""
     *lines, last = path.read_bytes().split(b"\n")
-    # A run begins with its candidate, and ends with the brace of its environment and its own. After
-    # a final end of line, `last` is empty, and counts as a beginning, too.
+    # A run begins with its candidate, and ends with the brace of its environment and its own. An
+    # empty `last`, after a final end of line, counts as the beginning of a run.
     start = b'{"candidate"'
     is_beginning = start.startswith(last[: len(start)]) and not last.endswith(b"}}")
     return lines if is_beginning else [*lines, last]

@@ -238,7 +238,7 @@ def headline(
         sentences.insert(0, f"In this run {others}. {left_out}")
     sentences.append(_choice(accuracies, correct, "these" if changed else "its"))
     if not changed:
-        sentences.append(_slip(articles["sum %"]))
+        sentences.append(_slip(articles["sum %"][["dense", "conv-normalised"]]))
     if scores.empty:
         return Headline(tuple(sentences), _one_column_each(accuracies))
     verdicts = scores[["verdict", "does not hold"]].rename_axis("the article's claim")

@@ -88,7 +88,7 @@ def test_all_claims_hold_where_all_is_as_the_article_says():
     # taken for what is nearby; with the other 2 in place of each 2, half as many.
     found = table.loc["The errors can often be understood", "here"]
     assert found.startswith("judged by pixels: in 67 % of errors")
-    assert found.endswith("any misread image of the same digit, in 33 %")
+    assert found.endswith("a random misread image of the same digit, in 33 %")
 
 
 def linked(one, other, count):

@@ -9,7 +9,7 @@ import pytest
 from helpers import cache
 from tests import killing
 
-INPUTS = {"name": "dense", "seed": 1, "epochs": 5, "layers": [{"layer": "Dense", "units": 512}], "data": "a" * 64}
+INPUTS = {"name": "dense", "seed": 1, "epochs": 5, "layers": [{"class": "keras.Dense", "units": 512}], "data": "a" * 64}
 ENVIRONMENT = {"TensorFlow": "2.21.0"}
 HISTORY = {"accuracy": [0.9, 0.95], "val_accuracy": [0.91, 0.94]}
 

@@ -13,7 +13,7 @@ ACCURACIES = evaluation.final_accuracies(
     },
     images=10_000,
 )
-ALL = pd.concat([ACCURACIES, ACCURACIES.iloc[:1].rename({"dense": "third"}) + 0.4])
+ALL = pd.concat([ACCURACIES, ACCURACIES.iloc[:1].rename({"dense": "conv-normalised"}) + 0.4])
 CORRECT = np.repeat([True, False], [9_801, 199])
 SCORES = pd.DataFrame({"here": "so it is", "verdict": "holds, 1 of 1", "does not hold": ""}, ["All digits are read"])
 
@@ -28,7 +28,7 @@ def test_headline_says_what_was_found():
     assert "the better of its two networks is dense, 196.51 against 195.99" in choice
     low, high = (f"{100 * bound:.2f}" for bound in evaluation.wilson_interval(9_801, 10_000))
     assert f"9,801 of 10,000 test images correctly: 98.01 % (95 % interval {low} to {high} %)" in choice
-    assert "the same rule picks third, with 196.91" in slip
+    assert "the same rule picks conv-normalised, with 196.91" in slip
 
 
 def test_headline_of_networks_that_are_not_the_articles():

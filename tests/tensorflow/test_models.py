@@ -156,6 +156,14 @@ def named(inputs):
     return inputs * 2
 
 
+class Wrapped(layers.Wrapper):
+    """A layer of one's own with the settings of Keras's TimeDistributed, which are another layer."""
+
+
+class Dense(layers.Dense):
+    """A layer of one's own with the name and the settings of Keras's."""
+
+
 def test_architecture_is_the_same_each_time_and_holds_what_makes_a_layer():
     def functional():
         """As a layer it refers to its own layers by the names that Keras has numbered."""
@@ -165,6 +173,8 @@ def test_architecture_is_the_same_each_time_and_holds_what_makes_a_layer():
     makes = [
         functional,
         lambda: layers.TimeDistributed(layers.Dense(3)),
+        lambda: Wrapped(layers.Dense(3)),
+        lambda: Dense(10),
         lambda: layers.Activation("relu"),  # which Keras calls activation, and then activation_1
         *(lambda name=name: layers.Dense(10, activation=name, name=name) for name in ("relu", "tanh")),
         lambda: keras.Sequential([keras.Input((784,)), layers.Dense(5), layers.Dense(10)]),
