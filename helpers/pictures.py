@@ -17,8 +17,9 @@ which has a row for each picture, and at least these columns:
 4. `read`: have all of these images read by the networks.
 5. `summarise`: count what is read correctly.
 
-`report` writes it down. Percentages are means over the trainings. Where there is an interval, of 95 %,
-or a standard deviation, a value has parts: `estimate`, `low` and `high`, or `sd`.
+`report` writes it down. Percentages are means over the trainings. A value with an interval, which
+is of 95 %, has the parts `estimate`, `low` and `high`; one with a standard deviation has the parts
+`estimate` and `sd`.
 """
 
 import io
@@ -37,7 +38,8 @@ from sklearn.metrics import roc_auc_score
 
 from helpers.data import Digits, load_mnist
 from helpers.errors import InputError
-from helpers.handwriting import HandwritingError, as_mnist, read_picture
+from helpers.handwriting import as_mnist
+from helpers.picture_file import HandwritingError, read_picture
 from helpers.variation import probability_of_superiority
 
 STUDY = Path(__file__).parent.parent / "study"

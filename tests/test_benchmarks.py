@@ -1,5 +1,6 @@
 import itertools
 import json
+import re
 from pathlib import Path
 
 import growth
@@ -80,11 +81,28 @@ def test_results_are_those_measured():
     assert run.RESULTS.read_text(encoding="utf-8") == run.report(STORED)
 
 
+def test_measured_sections_are_the_notebooks():
+    """A renamed section is renamed in measured.json, too; a new one makes the part outdated."""
+    cells = json.loads((ROOT / "mnist_digits.ipynb").read_text(encoding="utf-8"))
+    headings = {"all", notebook.START, *(name for name, _ in notebook.by_section(cells))}
+    for way in ("cached", "scratch"):
+        measured = STORED["notebook"][way].keys()
+        assert measured <= headings
+        assert measured == headings or "notebook" in STORED["outdated"]
+
+
+# As `compute.processor` names one: Linux on x86-64 and on arm64, a Mac, Windows.
+PROCESSOR = r"\w+ family \d+ model \d+|aarch64|arm|\w+ Family \d+ Model \d+ Stepping \d+, \w+"
+MACHINE = rf"({PROCESSOR}), with [A-Z\d]+, \d+ cores; (\w+ \d[\w.+]*(, |$)){{4}}"
+
+
 def test_each_part_says_on_which_machine_it_was_measured():
-    """Or that this was not noted."""
+    """As it would be said today, or that this was not noted."""
+    assert re.fullmatch(MACHINE, run.machine("2.13.0+cpu", "AVX512"))
     assert STORED["machine"].keys() == run.PARTS.keys() == STORED.keys() - {"machine", "outdated"}
     for part, machine in STORED["machine"].items():
-        assert machine or part in STORED["outdated"], part
+        is_noted = machine is not None and re.fullmatch(MACHINE, machine)
+        assert is_noted or (machine is None and part in STORED["outdated"]), part
 
 
 def stored_json():

@@ -56,8 +56,8 @@ def test_every_table_and_every_figure_is_there():
     found = [tables(BeautifulSoup(html, "html.parser")) for html in stored("text/html")]
     assert len(found) > 15 and all(found), "an output in HTML without a table"
     assert tables(page) == [table for output in found for table in output]
-    sources = [image["src"] for image in page.find_all("img")]
-    assert sources and sources == [f"data:image/png;base64,{figure.strip()}" for figure in stored("image/png")]
+    figures = [f"data:image/png;base64,{figure.strip()}" for figure in stored("image/png")]
+    assert figures and [image["src"] for image in page.find_all("img")] == figures
 
 
 def test_nothing_else_is_needed():
