@@ -86,7 +86,8 @@ def locked(root: Path) -> Iterator[None]:
     root.mkdir(parents=True, exist_ok=True)
     with FileLock(root / ".lock", timeout=LOCK_SECONDS):
         for temporary in [*root.glob(".*.writing"), *root.glob("*/.*.writing")]:
-            # The second pattern also fits folders inside an entry, which aren't ours to remove.
+            # Such folders stand in models/ and models/local/. The second pattern also fits those inside
+            # an entry such as models/dense/, which aren't ours to remove.
             if not (temporary.parent / MANIFEST).exists():
                 _clear(temporary)
         yield

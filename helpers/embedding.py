@@ -26,8 +26,8 @@ from sklearn.neighbors import kneighbors_graph
 
 from helpers.data import normalise
 
-# Up to here scikit-learn computes the map, as in the article, and factorises the Laplacian.
-# For 30,000 images that takes 40 seconds and 0.9 GB, and grows fast.
+# Up to so many images, scikit-learn computes the map, as in the article, and factorises the
+# Laplacian. Beyond, that takes too long: for 30,000 images 40 seconds and 0.9 GB.
 FACTORISED_UP_TO = 20_000  # images
 
 
@@ -185,7 +185,8 @@ def share_of_other_digits(links: np.ndarray) -> pd.DataFrame:
 
     Notes
     -----
-    The share is one of ends of links: a link within a digit has both its ends there.
+    What is counted are ends of links: a link between two 3s gives the 3 two ends, and a link from a
+    3 to a 5 gives one to each.
     """
     same = np.diag(links)
     others = links - np.diag(same)

@@ -41,7 +41,8 @@ WEAK_TO_NOISE = 4  # nor do edges reach below this multiple of the noise
 REACH = 0.85  # how far edges reach, as a share of the strokes' width; and two pixels further
 EIGHT_NEIGHBOURS = np.ones((3, 3))  # pixels that meet at a corner are of one piece
 
-# A piece nearer to the border than MARGIN is dropped, if another one is at least DIGIT_HEIGHT high.
+# A piece nearer to the border than MARGIN is dropped, if another one, farther from it, is at least
+# DIGIT_HEIGHT high.
 MARGIN = 0.02  # of the picture's shorter side
 DIGIT_HEIGHT = 0.2  # of the picture's height
 SPECK = 0.03  # a piece with less than this share of the largest one's ink is a speck

@@ -140,7 +140,7 @@ class Candidate:
         return network
 
     def prepare(self, images: np.ndarray) -> np.ndarray:
-        """Bring images into the form that this network takes.
+        """Bring images into the form that this network takes; `training.batches` does the same.
 
         Parameters
         ----------
@@ -313,8 +313,8 @@ def _comparable(settings: dict[str, Any]) -> dict[str, Any]:
     """
     # Keras writes a lambda as {"class_name": "__lambda__", "config": {"value": [its code, ...]}},
     # or, where a layer takes an activation, as {"value": [its code, ...]}.
-    is_bare_code = settings.keys() == {"value"} and isinstance(settings["value"], list)
-    if settings.get("class_name") == "__lambda__" or is_bare_code:
+    is_bare_lambda = settings.keys() == {"value"} and isinstance(settings["value"], list)
+    if settings.get("class_name") == "__lambda__" or is_bare_lambda:
         expected = "expected functions with a name, or layers of your own"
         raise ValueError(f"{expected}; found a lambda. Give it a name.")
     is_layer, is_input = "trainable" in settings, "batch_shape" in settings

@@ -210,7 +210,8 @@ def prepare(files: Sequence[Path]) -> dict[str, np.ndarray]:
 
     Returns
     -------
-    Images by recipe, uint8, shape (n, 28, 28). They are empty where a picture is refused.
+    Images by recipe, uint8, shape (n, 28, 28). An image is empty where its
+    recipe cannot make it: all of them if the file cannot be read, "as here" if it is refused.
     """
     images = {recipe: np.zeros((len(files), 28, 28), np.uint8) for recipe in RECIPES}
     for number, file in enumerate(files):

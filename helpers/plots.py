@@ -12,7 +12,7 @@ confusion
 title
     The figure's title. The notebook writes there what the figure shows, with its numbers.
 
-Each function is decorated with `_styled`. This draws the figure in the project's style and makes
+Each function that draws a figure is decorated with `_styled`. This draws the figure in the project's style and makes
 its alternative text from the title and the first line of the function's docstring: whoever changes
 that line changes the stored notebook.
 """

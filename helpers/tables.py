@@ -115,8 +115,8 @@ def number(value: float) -> str:
 def percent(share: float) -> str:
     """Write a share, from 0 to 1, in percent.
 
-    Up to two decimals tell it from 100 %. What is above 99.99 % is said to be so, since rounding
-    in the network's arithmetic makes a probability of exactly 1.
+    Up to two decimals tell it from 100 %. What would still be rounded to 100.00 % is said to be
+    above 99.99 %, since only rounding in the network's arithmetic makes a probability of exactly 1.
     """
     for decimals in range(3):
         text = f"{100 * share:.{decimals}f}"
