@@ -129,6 +129,7 @@ HOSTILE = {
 }
 
 
+@pytest.mark.thorough
 @pytest.mark.tensorflow
 def test_variables_that_may_change_what_is_computed_are_shut_out():
     """By their kind. `tests/tensorflow/test_portable.py` trains with them."""

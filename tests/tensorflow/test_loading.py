@@ -68,6 +68,7 @@ def test_what_is_changed_is_named_and_trained_beside_the_others(run, few, tmp_pa
     assert len(list((tmp_path / "local").iterdir())) == 4
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(bool(deviations()), reason="no bits are portable on this machine")
 def test_what_is_trained_here_is_loaded_only_in_the_same_arithmetic(run, the_projects, monkeypatch):
     """But the project's own models are loaded in any."""
@@ -82,6 +83,7 @@ def test_what_is_trained_here_is_loaded_only_in_the_same_arithmetic(run, the_pro
     assert "flat: loaded from the cache" in run(**other).origin
 
 
+@pytest.mark.thorough
 def test_model_with_a_history_of_other_length_is_trained_again(run, inputs, tmp_path):
     history = run().history
     entry = the_entry(tmp_path)

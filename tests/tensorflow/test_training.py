@@ -53,6 +53,7 @@ def test_batches_hold_every_image_once_in_the_networks_form_and_another_order_ea
     assert np.array_equal(np.sort(first, axis=0), np.sort(inputs, axis=0))
 
 
+@pytest.mark.thorough
 @pytest.mark.filterwarnings("ignore:Limiting")
 @pytest.mark.parametrize(
     ("limit", "steps"), [(keras.config.set_max_epochs, 4), (keras.config.set_max_steps_per_epoch, 2)]
